@@ -15,6 +15,7 @@
 //! - [`watch`]: inotify and the debouncing of its hints
 //! - [`store`]: the durable index and journal
 //! - [`engine`]: owns the current state of all projects; scans once if no daemon runs
+//! - [`history`]: stores versions of artifacts, compares them, brings them back
 //! - [`api`]: the HTTP API and the dashboard
 //! - [`delivery`]: sends events to a webhook
 //! - [`client`]: sends requests to a running daemon
@@ -35,6 +36,8 @@ pub mod daemon;
 pub mod delivery;
 #[doc(hidden)]
 pub mod engine;
+#[doc(hidden)]
+pub mod history;
 #[doc(hidden)]
 pub mod project;
 #[doc(hidden)]

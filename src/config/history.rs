@@ -58,7 +58,8 @@ impl HistoryConfig {
 
     /// Patterns of the files whose content is not stored.
     pub fn exclude(&self) -> impl Iterator<Item = Pattern> + use<'_> {
-        let default = || DEFAULT_EXCLUDE.iter().filter_map(|text| Pattern::new(text).ok()).collect();
+        let default =
+            || DEFAULT_EXCLUDE.iter().filter_map(|text| Pattern::new(text).ok()).collect();
         self.exclude.clone().unwrap_or_else(default).into_iter()
     }
 

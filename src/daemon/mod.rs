@@ -28,8 +28,8 @@ use tokio::time::timeout_at;
 use tracing::{error, info, warn};
 
 use crate::api::{
-    ApiState, DashboardConfig, KeptDashboard, SocketError, StartTime, adopt_systemd_socket, bind,
-    run_dashboard, serve,
+    ApiState, DashboardConfig, HistoryAccess, KeptDashboard, SocketError, StartTime,
+    adopt_systemd_socket, bind, run_dashboard, serve,
 };
 use crate::config::{Config, ConfigState, HttpConfig, UserDirs};
 use crate::core::diagnostics::FileError;
@@ -37,6 +37,8 @@ use crate::core::sync::lock;
 use crate::delivery::Delivery;
 use crate::engine::command::Command;
 use crate::engine::runtime::{EngineConfig, EngineError, EngineHandle, start};
+use crate::history::writer::{HistoryContext, HistoryWriter};
+use crate::history::{ContentReader, FILE_NAME as HISTORY_FILE};
 
 use claims::Claims;
 use invalid_config::ConfigWait;
@@ -224,6 +226,10 @@ async fn run_until_stopped(
     );
     let delivery = Arc::new(Mutex::new(delivery));
     let on_config_applied = with_delivery_reload(options.on_config_applied, &delivery);
+    let (history_config, history_changes) = watch::channel(config.history.clone());
+    let (ready, is_ready) = watch::channel(false);
+    let context = HistoryContext::new(&running, state_dir.clone(), history_changes, is_ready);
+    let history = HistoryWriter::start(context).map_err(system("start the history"))?;
     let reloader = Reloader {
         file,
         config,
@@ -235,17 +241,24 @@ async fn run_until_stopped(
         on_config_applied: Box::new(move |config| {
             on_config_applied(config);
             http.send_replace(config.http);
+            history_config.send_replace(config.history.clone());
         }),
     };
     let (stop, stopped) = watch::channel(false);
     let dashboard = dashboard_config(http_config, kept, notifier, &state_dir, &stopped);
-    let api = Arc::new(ApiState::new(&running, config_state.clone(), started, dashboard));
+    let access = HistoryAccess {
+        writer: Arc::clone(&history),
+        reader: ContentReader::new(&state_dir),
+        path: state_dir.join(HISTORY_FILE),
+    };
+    let api = ApiState::new(&running, config_state.clone(), started, dashboard, access);
+    let api = Arc::new(api);
     let mut dashboard = tokio::spawn(run_dashboard(Arc::clone(&api)));
     let own_files = OwnFiles::new(claims, state_dir, own_socket, &inbox, &api, &stopped);
     let mut own_files = tokio::spawn(own_files.keep());
     let mut serving = tokio::spawn(serve(listener, api, stopped));
     let mut background_tasks =
-        tokio::spawn(run_background_tasks(reloader, hangup, socket, config_state));
+        tokio::spawn(run_background_tasks(reloader, hangup, socket, config_state, ready));
     let engine = spawn_blocking(move || running.thread.join());
     let mut engine = std::pin::pin!(engine);
     let unexpected_end = tokio::select! {
@@ -272,6 +285,8 @@ async fn run_until_stopped(
     // Before the engine, which commits the delivery cursor.
     let delivered = spawn_blocking(move || lock(&delivery).stop());
     let _ = timeout_at(deadline, delivered).await;
+    // Before the engine, which closes the journal.
+    let _ = timeout_at(deadline, spawn_blocking(move || history.stop())).await;
     let _ = inbox.command(Command::Stop);
     let result = timeout_at(deadline, engine).await;
     stop.send_replace(true);
@@ -336,11 +351,13 @@ async fn run_background_tasks(
     hangup: Signal,
     socket: PathBuf,
     config: watch::Receiver<ConfigState>,
+    ready: watch::Sender<bool>,
 ) {
     let (notifier, inbox, views) =
         (reloader.notifier, Arc::clone(&reloader.inbox), Arc::clone(&reloader.views));
     readiness::wait_until_ready(notifier, &inbox, &views, &socket).await;
     info!("ready");
+    ready.send_replace(true);
     notifier.notify_ready(&status_line::format_status(&views.load(), &config.borrow()));
     let reload = reloader.run(hangup);
     if notifier.is_enabled() {

@@ -3,7 +3,7 @@
 //!
 //! Most of these files belong to other programs and are only read, each up to a maximum size,
 //! relative to the root's descriptor and without following links. dossierd writes only below
-//! `.kittify/dossiers` and `.dossierd`.
+//! `.kittify/dossiers` and `.dossierd`, and artifacts that a person restores.
 
 mod baseline;
 mod baseline_log;
@@ -38,6 +38,7 @@ use std::time::SystemTime;
 
 use crate::core::baseline::BaselineScope;
 use crate::core::diagnostics::FileError;
+use crate::core::digest::Digest;
 use crate::core::feature::MetaFields;
 use crate::core::identity as ids;
 use crate::core::ignore::IgnoreRules;
@@ -478,6 +479,38 @@ impl Project {
         Some(staged.map(|entry| entry.artifact.relative_path.clone()).collect())
     }
 
+    /// Writes a file of a feature durably, with all of its content at once, without following a link.
+    /// Creates missing directories, also that of the feature. `mode` is 0 if its permissions are not
+    /// known.
+    ///
+    /// # Errors
+    /// [`RestoreFileError`]; nothing is changed then, but directories may have been created.
+    pub fn restore_file(
+        &self,
+        feature: &FeatureDir,
+        path: &RelPath,
+        bytes: &[u8],
+        mode: u32,
+        on_present: OnPresentFile,
+    ) -> Result<(), RestoreFileError> {
+        let path = feature.join(path.as_bytes()).map_err(io::Error::other)?;
+        match on_present {
+            OnPresentFile::Refuse => match self.root_dir.create_file(&path, bytes, mode) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    Err(RestoreFileError::Present)
+                }
+                created => Ok(created?),
+            },
+            OnPresentFile::Replace(hash) => {
+                let is_expected = |found: &[u8]| Digest::of(found) == hash;
+                match self.root_dir.exchange_file(&path, bytes, mode, is_expected)? {
+                    true => Ok(()),
+                    false => Err(RestoreFileError::Changed),
+                }
+            }
+        }
+    }
+
     /// Returns true if there is an entry at the path of a feature's baseline.
     #[must_use]
     pub fn has_baseline(&self, slug: &FeatureSlug) -> bool {
@@ -629,6 +662,29 @@ impl Project {
     pub fn clear_baseline(&self, slug: &FeatureSlug) -> Result<bool, WriteError> {
         baseline::clear(&self.root_dir, &self.root, self.home(), slug)
     }
+}
+
+/// What happens to a file that is present where one is restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnPresentFile {
+    /// It stays, and nothing is restored.
+    Refuse,
+    /// It is replaced, if its content has this hash.
+    Replace(Digest),
+}
+
+/// A file could not be restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreFileError {
+    /// There is an entry at its path.
+    #[error("there is a file, link or directory at its path that is not an artifact; move it away")]
+    Present,
+    /// The file that was to be replaced changed meanwhile.
+    #[error("the file changed meanwhile; retry")]
+    Changed,
+    /// The error of the operating system.
+    #[error("cannot write the file: {0}")]
+    Io(#[from] io::Error),
 }
 
 /// Returns where dossierd keeps its files in a root with these layouts.

@@ -2,4 +2,5 @@
 
 pub(crate) mod diagnostics;
 pub(crate) mod git;
+pub(crate) mod history;
 pub(crate) mod target;

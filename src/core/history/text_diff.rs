@@ -55,7 +55,6 @@ pub struct DiffHunk<'a> {
     /// Number of its lines in the second text.
     pub to_lines: u32,
     /// Its lines, in order.
-    #[serde(borrow)]
     pub lines: Vec<DiffLine<'a>>,
 }
 

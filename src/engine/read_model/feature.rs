@@ -12,7 +12,7 @@ use crate::core::drift::Drift;
 use crate::core::feature::{DossierTimes, Feature, FeatureMetadata, FeatureWatchState};
 use crate::core::feature_context::{FeatureContext, UnknownReason};
 use crate::core::inventory::InventoryEntry;
-use crate::core::path::FeatureSlug;
+use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::sorted_chunks::SortedChunks;
 use crate::core::time::Timestamp;
@@ -59,6 +59,12 @@ impl FeatureView {
     #[must_use]
     pub fn slug(&self) -> &FeatureSlug {
         &self.context.feature_slug
+    }
+
+    /// Returns the feature's directory below the root; `None` if it is the root.
+    #[must_use]
+    pub fn relative_dir(&self) -> Option<&RelPath> {
+        self.dir.path.as_ref()
     }
 
     /// Returns the feature as a one-time scan would return it; computed at the first call.

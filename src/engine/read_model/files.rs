@@ -11,7 +11,8 @@ use super::project::ProjectView;
 use crate::core::artifact::ArtifactRef;
 use crate::core::baseline::Baseline;
 use crate::core::path::RelPath;
-use crate::project::WriteError;
+use crate::project::{OnPresentFile, RestoreFileError, WriteError};
+use crate::scan::read_file;
 
 /// A baseline could not be written or removed.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,37 @@ impl ProjectView {
         max: u64,
     ) -> Result<Option<Vec<u8>>, ContentError> {
         content(&self.project, &feature.dir, artifact, max)
+    }
+
+    /// Returns the first `max` bytes of a file of a feature, and its permissions.
+    ///
+    /// # Errors
+    /// Those of the operating system; a symbolic link is refused at each component of the path.
+    pub fn read_file(
+        &self,
+        feature: &FeatureView,
+        path: &RelPath,
+        max: u64,
+    ) -> io::Result<(Vec<u8>, u32)> {
+        let opened = self.project.open_feature(&feature.dir);
+        self.project.close_root_fd();
+        read_file(opened?, path, max)
+    }
+
+    /// Writes a file of a feature; see [`Project::restore_file`](crate::project::Project::restore_file).
+    ///
+    /// # Errors
+    /// [`RestoreFileError`].
+    pub fn restore_file(
+        &self,
+        feature: &FeatureView,
+        path: &RelPath,
+        (bytes, mode): (&[u8], u32),
+        on_present: OnPresentFile,
+    ) -> Result<(), RestoreFileError> {
+        let result = self.project.restore_file(&feature.dir, path, bytes, mode, on_present);
+        self.project.close_root_fd();
+        result
     }
 
     /// Returns the files of a feature whose content is staged in git's index; `None` if that cannot be

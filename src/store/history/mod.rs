@@ -330,6 +330,41 @@ impl ContentStore {
         read().map_err(read_error("read the versions", &self.path))
     }
 
+    /// Returns true if a feature has versions.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`].
+    pub fn has_feature(&self, root_id: &str, feature: &FeatureSlug) -> Result<bool, StoreError> {
+        let read = || {
+            self.connection
+                .prepare_cached("SELECT 1 FROM file WHERE root_id = ?1 AND feature = ?2 LIMIT 1")?
+                .exists([root_id, feature.as_str()])
+        };
+        read().map_err(read_error("read the versions", &self.path))
+    }
+
+    /// Returns the files of a feature that have versions.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`].
+    pub fn feature_files(
+        &self,
+        root_id: &str,
+        feature: &FeatureSlug,
+    ) -> Result<Vec<VersionedFile>, StoreError> {
+        let read = || {
+            let mut statement = self
+                .connection
+                .prepare_cached("SELECT path FROM file WHERE root_id = ?1 AND feature = ?2")?;
+            let rows = statement.query_map([root_id, feature.as_str()], |row| {
+                let (root_id, feature) = (root_id.to_owned(), feature.clone());
+                Ok(VersionedFile { root_id, feature, path: reader::path(row, 0)? })
+            })?;
+            rows.collect::<Result<_, _>>()
+        };
+        read().map_err(read_error("read the versions", &self.path))
+    }
+
     /// Records what happened, in order, in one transaction; `stored_seq` is the number of the last event
     /// that is covered then.
     ///

@@ -6,7 +6,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 
 use super::frame::decompress;
-use super::{FILE_NAME, HistoryCounts, NotStored};
+use super::{FILE_NAME, HAS_CONTENT, HistoryCounts, NotStored};
 use crate::core::digest::Digest;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::time::Timestamp;
@@ -108,6 +108,17 @@ impl ContentReader {
     pub fn content(&self, hash: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let found = self.read("read a version", |connection| content(connection, hash))?;
         Ok(found.flatten())
+    }
+
+    /// Returns true if a content is stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`].
+    pub fn has_content(&self, hash: &Digest) -> Result<bool, StoreError> {
+        let found = self.read("read a version", |connection| {
+            connection.prepare(HAS_CONTENT)?.exists([&hash.as_bytes()[..]])
+        })?;
+        Ok(found.unwrap_or_default())
     }
 
     /// Returns the features of a root that have versions.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::ContentStore;
 use super::reader;
+use super::{ContentStore, VersionedFile, file_id};
 use crate::core::history::thinning::{
     EvictionCandidate, VersionTimes, eviction_key, kept_versions,
 };
@@ -82,6 +82,28 @@ impl ContentStore {
         thin(&mut self.connection).map_err(write_error("thin the history", &self.path))
     }
 
+    /// Removes the versions of these files that are not kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`], [`StoreError::Corrupt`].
+    pub fn thin_files<'f>(
+        &mut self,
+        files: impl Iterator<Item = &'f VersionedFile>,
+        now: Timestamp,
+        max_age: Duration,
+    ) -> Result<(), StoreError> {
+        let thin = |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            for file in files {
+                if let Some(id) = file_id(&transaction, file)? {
+                    thin_file(&transaction, id, now, max_age)?;
+                }
+            }
+            transaction.commit()
+        };
+        thin(&mut self.connection).map_err(write_error("thin the history", &self.path))
+    }
+
     /// Removes versions until the used part of the file is below `max_bytes`, if it is not.
     ///
     /// # Errors
@@ -113,7 +135,6 @@ impl ContentStore {
                 for candidate in batch {
                     give_up(&transaction, candidate)?;
                 }
-                drop_orphans(&transaction)?;
                 transaction.execute(
                     "UPDATE history SET evicted = evicted + ?1, evicted_named = evicted_named + ?2,
                                         evicted_ms = ?3",
@@ -213,7 +234,6 @@ fn thin_file(
                  AND NOT EXISTS (SELECT 1 FROM version WHERE version.file = file.id)",
             )?
             .execute([file])?;
-        drop_orphans(transaction)?;
     }
     Ok(())
 }
@@ -235,7 +255,20 @@ fn remove_version(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()
                   WHERE file = (SELECT file FROM version WHERE id = ?1) AND id > ?1)",
         )?
         .execute([id])?;
-    transaction.prepare_cached("DELETE FROM version WHERE id = ?1")?.execute([id])?;
+    let hash: Vec<u8> = transaction
+        .prepare_cached("DELETE FROM version WHERE id = ?1 RETURNING hash")?
+        .query_row([id], |row| row.get(0))?;
+    drop_content(transaction, &hash)
+}
+
+/// Removes a content unless a version has it.
+fn drop_content(transaction: &Transaction<'_>, hash: &[u8]) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "DELETE FROM content WHERE hash = ?1 AND NOT EXISTS
+                 (SELECT 1 FROM version WHERE version.hash = ?1 AND not_stored IS NULL)",
+        )?
+        .execute([hash])?;
     Ok(())
 }
 
@@ -275,8 +308,8 @@ fn give_up(transaction: &Transaction<'_>, candidate: &Candidate) -> rusqlite::Re
     if !candidate.order.is_current && !candidate.order.is_named {
         return remove_version(transaction, candidate.id);
     }
-    transaction
-        .prepare_cached("UPDATE version SET not_stored = 'evicted' WHERE id = ?1")?
-        .execute([candidate.id])?;
-    Ok(())
+    let hash: Vec<u8> = transaction
+        .prepare_cached("UPDATE version SET not_stored = 'evicted' WHERE id = ?1 RETURNING hash")?
+        .query_row([candidate.id], |row| row.get(0))?;
+    drop_content(transaction, &hash)
 }
