@@ -23,15 +23,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("watch", &["core"]),
     ("store", &["core"]),
     ("engine", &["core", "config", "project", "scan", "watch", "store"]),
-    ("api", &["core", "wire", "config", "store", "engine"]),
+    ("history", &["core", "wire", "config", "store", "engine"]),
+    ("api", &["core", "wire", "config", "project", "store", "engine", "history"]),
     ("delivery", &["core", "wire", "config", "store", "engine"]),
     ("client", &["core", "wire"]),
-    ("daemon", &["core", "config", "watch", "engine", "api", "delivery"]),
+    ("daemon", &["core", "config", "watch", "engine", "history", "api", "delivery"]),
     (
         "cli",
         &[
-            "core", "wire", "config", "project", "scan", "engine", "api", "delivery", "client",
-            "daemon",
+            "core", "wire", "config", "project", "scan", "engine", "history", "api", "delivery",
+            "client", "daemon",
         ],
     ),
 ];

@@ -105,7 +105,7 @@ pub struct WriterStatus {
 }
 
 /// A request to the writer.
-enum HistoryCommand {
+enum WriterCommand {
     /// Remove versions.
     Purge {
         /// Root and feature; `None` for all.
@@ -149,7 +149,7 @@ pub enum StoreContentError {
 #[derive(Debug)]
 pub struct HistoryWriter {
     status: Arc<Mutex<WriterStatus>>,
-    commands: mpsc::Sender<HistoryCommand>,
+    commands: mpsc::Sender<WriterCommand>,
     stop: watch::Sender<bool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -189,7 +189,7 @@ impl HistoryWriter {
         feature: Option<(String, FeatureSlug)>,
     ) -> Option<Result<PurgeResult, StoreError>> {
         let (reply, result) = oneshot::channel();
-        self.commands.try_send(HistoryCommand::Purge { feature, reply }).ok()?;
+        self.commands.try_send(WriterCommand::Purge { feature, reply }).ok()?;
         result.await.ok()
     }
 
@@ -199,7 +199,7 @@ impl HistoryWriter {
     /// [`StoreContentError`].
     pub async fn store(&self, content: PresentContent) -> Result<(), StoreContentError> {
         let (reply, result) = oneshot::channel();
-        let command = HistoryCommand::Store { content: Box::new(content), reply };
+        let command = WriterCommand::Store { content: Box::new(content), reply };
         self.commands.try_send(command).map_err(|_| StoreContentError::Unavailable)?;
         result.await.unwrap_or(Err(StoreContentError::Unavailable))
     }
@@ -216,7 +216,7 @@ impl HistoryWriter {
 /// Why the thread wakes up.
 enum Wake {
     Stop,
-    Command(HistoryCommand),
+    Command(WriterCommand),
     Work,
 }
 
@@ -224,7 +224,7 @@ struct WriterThread {
     context: HistoryContext,
     runtime: tokio::runtime::Handle,
     status: Arc<Mutex<WriterStatus>>,
-    commands: mpsc::Receiver<HistoryCommand>,
+    commands: mpsc::Receiver<WriterCommand>,
     stop: watch::Receiver<bool>,
     seq_updates: watch::Receiver<u64>,
     store: Option<ContentStore>,
@@ -248,7 +248,7 @@ impl WriterThread {
         context: HistoryContext,
         runtime: tokio::runtime::Handle,
         status: Arc<Mutex<WriterStatus>>,
-        commands: mpsc::Receiver<HistoryCommand>,
+        commands: mpsc::Receiver<WriterCommand>,
         stop: watch::Receiver<bool>,
     ) -> Self {
         let config = HistoryConfig::clone(&context.config.borrow());
@@ -306,13 +306,13 @@ impl WriterThread {
         }
     }
 
-    fn handle(&mut self, command: HistoryCommand) {
+    fn handle(&mut self, command: WriterCommand) {
         match command {
-            HistoryCommand::Purge { feature, reply } => {
+            WriterCommand::Purge { feature, reply } => {
                 let purged = self.purge(feature.as_ref());
                 let _ = reply.send(purged);
             }
-            HistoryCommand::Store { content, reply } => {
+            WriterCommand::Store { content, reply } => {
                 let _ = reply.send(self.store_present(*content));
             }
         }

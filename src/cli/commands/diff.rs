@@ -38,15 +38,7 @@ pub(crate) fn run(args: &DiffArgs) -> anyhow::Result<CommandExit> {
         let local = LocalHistory::open(&args.feature)?;
         let comparison = compare(&local.history, &from, &to, &args.names, local.now)?;
         let lines = if args.stat { DiffLines::Count } else { DiffLines::Return };
-        let files =
-            comparison.files(&local.history, lines, |path, hash| local.content(path, hash))?;
-        let diff = StateDiff {
-            feature_slug: local.feature.dossier.context.feature_slug.to_string(),
-            feature_path: local.feature_path(),
-            from: args.from.clone(),
-            to: args.to.clone(),
-            files,
-        };
+        let diff = local.state_diff(&comparison, (&from, &to), lines)?;
         if args.feature.project.json {
             output::print_json(&diff)?;
         } else {

@@ -9,10 +9,13 @@ use crate::cli::local::target::LocalTarget;
 use crate::cli::user_dirs::user_dirs;
 use crate::core::digest::Digest;
 use crate::core::feature::Feature;
+use crate::core::history::revision::Revision;
 use crate::core::path::RelPath;
 use crate::core::time::Timestamp;
 use crate::history::ContentReader;
+use crate::history::compare::{Comparison, DiffLines, compare};
 use crate::history::states::FeatureHistory;
+use crate::wire::history::StateDiff;
 
 /// A scanned feature and its stored versions.
 pub(crate) struct LocalHistory {
@@ -48,8 +51,32 @@ impl LocalHistory {
         }
     }
 
+    /// Returns what changed since the baseline; `None` if there is none, or contents cannot be read.
+    pub(crate) fn changes_since_baseline(&self) -> Option<StateDiff> {
+        let (from, to) = (Revision::Baseline, Revision::Now);
+        let comparison = compare(&self.history, &from, &to, &[], self.now).ok()?;
+        self.state_diff(&comparison, (&from, &to), DiffLines::Return).ok()
+    }
+
+    /// Returns the difference between two states that were compared.
+    pub(crate) fn state_diff(
+        &self,
+        comparison: &Comparison,
+        (from, to): (&Revision, &Revision),
+        lines: DiffLines,
+    ) -> anyhow::Result<StateDiff> {
+        let content = |path: &RelPath, hash: &Digest| self.content(path, hash);
+        Ok(StateDiff {
+            feature_slug: self.feature.dossier.context.feature_slug.to_string(),
+            feature_path: self.feature_path(),
+            from: from.to_string(),
+            to: to.to_string(),
+            files: comparison.files(&self.history, lines, content)?,
+        })
+    }
+
     /// Returns the path of the feature's directory below the root, as text.
-    pub(crate) fn feature_path(&self) -> String {
+    fn feature_path(&self) -> String {
         let dir = self.target.features.first().and_then(|dir| dir.path.as_ref());
         dir.map(|path| path.text().into_owned()).unwrap_or_default()
     }

@@ -10,6 +10,7 @@
 //!   that nothing removed can be read from our files.
 
 mod frame;
+mod model;
 mod reader;
 mod remove;
 mod schema;
@@ -21,17 +22,16 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use crate::core::digest::Digest;
-use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::path::FeatureSlug;
 use crate::core::time::Timestamp;
 use crate::store::error::{StoreError, read_error, write_error};
 use crate::store::open;
 
 pub use frame::compress;
+pub use model::{FILE_NAME, HistoryCounts, NotStored, VersionedFile};
 pub use reader::{ContentReader, StoredVersion, VersionEnd};
 pub use remove::{EvictionResult, PurgeResult, PurgeSelector};
 
-/// Name of the file in the state directory.
-pub const FILE_NAME: &str = "history.sqlite3";
 /// Size in bytes to which the WAL is truncated after a checkpoint.
 const MAX_WAL_BYTES: u32 = 4 << 20;
 /// Number of pages of the WAL from which a commit moves it into the file.
@@ -51,17 +51,6 @@ pub struct OpenedContentStore {
     pub store: ContentStore,
     /// New path of a corrupt file that was replaced.
     pub quarantined: Option<PathBuf>,
-}
-
-/// A file of a feature.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct VersionedFile {
-    /// Identity of the root.
-    pub root_id: String,
-    /// The feature.
-    pub feature: FeatureSlug,
-    /// Path below the feature's directory.
-    pub path: RelPath,
 }
 
 /// What happened to a file.
@@ -113,76 +102,6 @@ pub enum VersionContent {
     },
     /// Not stored, unless the store has this content already.
     NotStored(NotStored),
-}
-
-/// Why a version is not stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotStored {
-    /// It was replaced or removed before it was read.
-    Replaced,
-    /// It could not be read.
-    Unreadable,
-    /// It is larger than `history.max_file`.
-    TooLarge,
-    /// It is not text.
-    Binary,
-    /// `history.exclude` names it, or it is of class runtime.
-    Excluded,
-    /// The store was full of what is kept longer.
-    Evicted,
-}
-
-impl NotStored {
-    /// Returns the stored and public name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Replaced => "replaced",
-            Self::Unreadable => "unreadable",
-            Self::TooLarge => "too_large",
-            Self::Binary => "binary",
-            Self::Excluded => "excluded",
-            Self::Evicted => "evicted",
-        }
-    }
-
-    fn parse(text: &str) -> Self {
-        let all = [
-            Self::Replaced,
-            Self::Unreadable,
-            Self::TooLarge,
-            Self::Binary,
-            Self::Excluded,
-            Self::Evicted,
-        ];
-        all.into_iter().find(|known| known.as_str() == text).unwrap_or(Self::Unreadable)
-    }
-}
-
-/// Numbers of the content store.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct HistoryCounts {
-    /// Versions with their content.
-    pub versions: u64,
-    /// Different contents.
-    pub contents: u64,
-    /// Sum of the sizes of the contents.
-    pub content_bytes: u64,
-    /// Size of the used part of the file.
-    pub used_bytes: u64,
-    /// Number of the last event whose version is recorded.
-    pub stored_seq: u64,
-    /// Versions that were counted as not stored although they should have been, since the file was
-    /// created.
-    pub not_stored: u64,
-    /// Versions that were removed because the store was full.
-    pub evicted: u64,
-    /// Those of them that a baseline named.
-    pub evicted_named: u64,
-    /// Time of the last such removal.
-    pub evicted_at: Option<Timestamp>,
-    /// Time at which the oldest stored version became current.
-    pub oldest_at: Option<Timestamp>,
 }
 
 /// The newest version of a file, as far as a writer needs it.
@@ -287,7 +206,7 @@ impl ContentStore {
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`].
     pub fn latest(&self, file: &VersionedFile) -> Result<Option<LatestVersion>, StoreError> {
-        let read = || match file_id(&self.connection, file)? {
+        let read = || match reader::file_id(&self.connection, file)? {
             Some(id) => Ok(latest_row(&self.connection, id)?.map(|row| row.version)),
             None => Ok(None),
         };
@@ -299,7 +218,8 @@ impl ContentStore {
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`].
     pub fn has_content(&self, hash: &Digest) -> Result<bool, StoreError> {
-        let read = || self.connection.prepare_cached(HAS_CONTENT)?.exists([&hash.as_bytes()[..]]);
+        let read =
+            || self.connection.prepare_cached(reader::HAS_CONTENT)?.exists([&hash.as_bytes()[..]]);
         read().map_err(read_error("read a version", &self.path))
     }
 
@@ -461,17 +381,6 @@ impl ContentStore {
     }
 }
 
-const HAS_CONTENT: &str = "SELECT 1 FROM content WHERE hash = ?1";
-
-fn file_id(connection: &Connection, file: &VersionedFile) -> rusqlite::Result<Option<i64>> {
-    connection
-        .prepare_cached("SELECT id FROM file WHERE root_id = ?1 AND feature = ?2 AND path = ?3")?
-        .query_row(params![file.root_id, file.feature.as_str(), file.path.as_bytes()], |row| {
-            row.get(0)
-        })
-        .optional()
-}
-
 fn latest_row(connection: &Connection, file: i64) -> rusqlite::Result<Option<LatestRow>> {
     let row = |row: &Row<'_>| {
         Ok(LatestRow {
@@ -499,7 +408,7 @@ fn record_one(
     record: VersionRecord,
 ) -> rusqlite::Result<()> {
     let VersionRecord { file, seq, at, change } = record;
-    let known = file_id(transaction, &file)?;
+    let known = reader::file_id(transaction, &file)?;
     let latest = known.map(|id| latest_row(transaction, id)).transpose()?.flatten();
     let current = latest.filter(|latest| latest.version.is_current);
     let end = |row: &LatestRow, ended: &str| {
@@ -609,7 +518,8 @@ fn store_content(
     size: u64,
     content: VersionContent,
 ) -> rusqlite::Result<(Option<NotStored>, Option<(u32, u32)>)> {
-    let is_stored = transaction.prepare_cached(HAS_CONTENT)?.exists([&hash.as_bytes()[..]])?;
+    let is_stored =
+        transaction.prepare_cached(reader::HAS_CONTENT)?.exists([&hash.as_bytes()[..]])?;
     match content {
         // What must not be stored is not, whoever has the same content.
         VersionContent::NotStored(reason) if !is_stored || !counts_as_lost(reason) => {

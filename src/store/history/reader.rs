@@ -6,7 +6,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 
 use super::frame::decompress;
-use super::{FILE_NAME, HAS_CONTENT, HistoryCounts, NotStored};
+use super::model::{FILE_NAME, HistoryCounts, NotStored, VersionedFile};
 use crate::core::digest::Digest;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::time::Timestamp;
@@ -15,6 +15,9 @@ use crate::store::open::BUSY_TIMEOUT;
 
 /// Size of the page cache in KiB.
 const CACHE_KIB: i32 = 256;
+
+/// Selects a row if a content is stored.
+pub(super) const HAS_CONTENT: &str = "SELECT 1 FROM content WHERE hash = ?1";
 
 /// Opens the content store for each read, so that no reader holds a file that was replaced.
 #[derive(Debug, Clone)]
@@ -157,10 +160,26 @@ impl ContentReader {
             let connection = Connection::open_with_flags(&self.path, flags)?;
             connection.busy_timeout(BUSY_TIMEOUT)?;
             connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-            read(&connection)
+            // The writer has created the file and not its tables yet.
+            let format: u32 =
+                connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            if format == 0 { Ok(None) } else { read(&connection).map(Some) }
         };
-        run().map(Some).map_err(read_error(action, &self.path))
+        run().map_err(read_error(action, &self.path))
     }
+}
+
+/// Returns the number of a file; `None` if it has no versions.
+pub(super) fn file_id(
+    connection: &Connection,
+    file: &VersionedFile,
+) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT id FROM file WHERE root_id = ?1 AND feature = ?2 AND path = ?3")?
+        .query_row(params![file.root_id, file.feature.as_str(), file.path.as_bytes()], |row| {
+            row.get(0)
+        })
+        .optional()
 }
 
 /// Returns a content whose bytes have this hash.

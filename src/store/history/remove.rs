@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::reader;
-use super::{ContentStore, VersionedFile, file_id};
+use super::ContentStore;
+use super::model::VersionedFile;
+use super::reader::{self, file_id};
 use crate::core::history::thinning::{
     EvictionCandidate, VersionTimes, eviction_key, kept_versions,
 };

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use super::*;
+use crate::core::path::RelPath;
 
 const DAY: Duration = Duration::from_hours(24);
 const MAX_AGE: Duration = Duration::from_hours(24 * 90);
