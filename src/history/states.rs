@@ -217,7 +217,12 @@ impl FeatureHistory {
         if !paths.is_empty() {
             state.files.retain(|path, _| paths.contains(path));
         }
-        let has_known = !state.files.is_empty() || state.unknown.is_empty();
+        let is_stored = |path: &RelPath, file: &FileVersion| {
+            let mut of_path = self.versions.iter().filter(|version| version.path == *path);
+            of_path.any(|version| version.hash == file.hash && version.not_stored.is_none())
+        };
+        let has_known = state.unknown.is_empty()
+            || state.files.iter().any(|(path, file)| is_stored(path, file));
         let is_past = !matches!(revision, Revision::Now | Revision::Baseline | Revision::Hash(_));
         if is_past && (!has_known || self.versions.is_empty()) {
             let oldest = state.unknown.values().min_by_key(|oldest| oldest.at).copied();

@@ -87,6 +87,9 @@ pub(super) struct DirEntry {
     pub(super) kind: FileType,
 }
 
+/// Maximum size of a file that is replaced by [`RootDir::exchange_file`]; a larger one stays.
+const MAX_EXCHANGED_BYTES: u64 = 64 << 20;
+
 /// Time limit for writing a file and syncing it to a slow disk.
 const SYNC_LIMIT: Duration = Duration::from_secs(10);
 
@@ -347,7 +350,8 @@ impl RootDir {
         let exchange = || {
             write_new_with_mode(dir, &temporary, bytes, mode)?.sync_all()?;
             rename_to(dir, &temporary, name, RenameFlags::EXCHANGE)?;
-            let former = read_regular(self.open_at(dir, &*temporary, READ_FLAGS), u64::MAX);
+            let former =
+                read_regular(self.open_at(dir, &*temporary, READ_FLAGS), MAX_EXCHANGED_BYTES);
             let is_same =
                 former.is_ok_and(|former| former.is_some_and(|bytes| is_expected(&bytes)));
             if !is_same {

@@ -236,9 +236,13 @@ pub(crate) async fn restore_files(
 
 pub(crate) async fn get_history(State(api): State<Arc<ApiState>>) -> Result<Response, Problem> {
     let line = run_blocking(move || {
-        let counts = api.history.reader.counts().map_err(|error| store_problem(&error))?;
+        let mut writer = api.history.writer.status();
+        let counts = api.history.reader.counts().unwrap_or_else(|error| {
+            writer.error.get_or_insert(error_chain(&error));
+            None
+        });
         let status = HistoryStatus::new(
-            &api.history.writer.status(),
+            &writer,
             counts.unwrap_or_default(),
             &api.history.path,
             api.views.load().seq,

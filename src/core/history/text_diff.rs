@@ -245,7 +245,7 @@ fn changed_words(removed: &[&str], added: &[&str]) -> (LineMarks, LineMarks) {
     input.update_after(after.iter().map(String::as_str));
     let mut diff = Diff::compute(Algorithm::Histogram, &input);
     diff.postprocess_no_heuristic(&input);
-    let side = |words: &[String], is_changed: &dyn Fn(u32) -> bool| {
+    let lengths = |words: &[String], is_changed: &dyn Fn(u32) -> bool| {
         let visible = |word: &&String| !word.trim().is_empty();
         let length = |words: &mut dyn Iterator<Item = &String>| {
             words.filter(visible).map(String::len).sum::<usize>()
@@ -260,7 +260,7 @@ fn changed_words(removed: &[&str], added: &[&str]) -> (LineMarks, LineMarks) {
     };
     let is_similar = |(total, common): (usize, usize)| common * MIN_COMMON_DIVISOR >= total;
     let (is_removed, is_added) = (|at| diff.is_removed(at), |at| diff.is_added(at));
-    if !is_similar(side(&before, &is_removed)) || !is_similar(side(&after, &is_added)) {
+    if !is_similar(lengths(&before, &is_removed)) || !is_similar(lengths(&after, &is_added)) {
         return unmarked;
     }
     (mark(&before, &is_removed), mark(&after, &is_added))

@@ -452,6 +452,8 @@ fn record_one(
             if not_stored.is_some_and(counts_as_lost) {
                 transaction.execute("UPDATE history SET not_stored = not_stored + 1", [])?;
             }
+            // What the file contained before is not known.
+            let lines = lines.filter(|_| is_first || current.is_some());
             let (added, removed) = lines.unzip();
             transaction
                 .prepare_cached(

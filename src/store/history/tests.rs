@@ -222,3 +222,50 @@ fn renamed_feature_keeps_its_versions() {
     assert_eq!(store.reader().features("r").unwrap(), [slug("archive/001-a")]);
     assert_eq!(store.current_files("r").unwrap().len(), 1);
 }
+
+/// `DOSSIERD_HISTORY_FILES` and `DOSSIERD_HISTORY_SECONDS` make it as large as a real month: 10,000 and
+/// 2,592,000.
+#[test]
+fn budget_holds_for_rewritten_files_and_a_log_that_grows_each_second() {
+    let number = |name: &str, default: u64| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let files = number("DOSSIERD_HISTORY_FILES", 100);
+    let seconds = number("DOSSIERD_HISTORY_SECONDS", 1_000);
+    let max = (files * 30_000).max(1 << 20).min(256 << 20);
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = opened(dir.path());
+    let mut seq = 0;
+    let mut record = |store: &mut ContentStore, path: &str, millis: i64, bytes: &[u8]| {
+        seq += 1;
+        store.record(vec![current(path, seq, millis, bytes)], seq).unwrap();
+        store.thin_files([file(path)].iter(), at(millis), MAX_AGE).unwrap();
+        store.evict(max, at(millis)).unwrap();
+    };
+    for round in 0..20 {
+        for n in 0..files {
+            record(
+                &mut store,
+                &format!("f{n}"),
+                (round * 60_000).cast_signed(),
+                &noise(round * files + n, 3_000),
+            );
+        }
+    }
+    let begin = 20 * 60_000;
+    for second in 0..seconds {
+        let millis = begin + i64::try_from(second).unwrap() * 1_000;
+        record(&mut store, "log", millis, &noise(1 << 40 | second, 3_000));
+    }
+    let counts = store.counts().unwrap();
+    let size = std::fs::metadata(store.path()).unwrap().len();
+    assert!(counts.used_bytes <= max && size <= max, "{counts:?} {size}");
+    for n in 0..files {
+        let newest = versions(&store, &format!("f{n}")).pop().unwrap();
+        assert!(newest.not_stored.is_none(), "f{n}: {counts:?}");
+        assert_eq!(newest.hash, Digest::of(&noise(19 * files + n, 3_000)));
+    }
+    // Of the log the newest 16, one an hour of a day, and one a day.
+    let kept = versions(&store, "log").len() as u64;
+    assert!(kept <= 16 + 25 + seconds / 86_400 + 1, "{kept}");
+}

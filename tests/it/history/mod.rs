@@ -1,6 +1,7 @@
 //! Content history: what is stored, compared and brought back.
 
 mod commands;
+mod full_disk;
 mod git_apply;
 mod random_edits;
 mod restore;
