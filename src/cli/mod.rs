@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use crate::core::diagnostics::FileError;
 use crate::core::history::revision::RevisionError;
 use crate::core::path::is_unprintable;
-use crate::history::states::StateError;
+use crate::history::states::PastStateError;
 use crate::project::LocateError;
 use crate::wire::hint::HintCode;
 use args::{Cli, CliCommand, Color};
@@ -128,7 +128,7 @@ fn report_error(error: &anyhow::Error) -> CommandExit {
         return CommandExit::Usage;
     }
     let is_revision = error.chain().any(|cause| {
-        cause.downcast_ref::<StateError>().is_some()
+        cause.downcast_ref::<PastStateError>().is_some()
             || cause.downcast_ref::<RevisionError>().is_some()
     });
     if is_revision || daemon::connection::has_hint(error, HintCode::InvalidRevision) {

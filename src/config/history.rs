@@ -71,7 +71,7 @@ impl HistoryConfig {
 
     /// Returns a function that returns true for files whose content is not stored. If the patterns are
     /// too large together, that is all files.
-    pub fn excluder(&self) -> impl Fn(&RelPath) -> bool + Send + Sync + use<> {
+    pub fn exclusion_check(&self) -> impl Fn(&RelPath) -> bool + Send + Sync + use<> {
         let patterns: Vec<Pattern> = self.exclude().collect();
         let set = PatternSet::new(&patterns).ok();
         move |path| set.as_ref().is_none_or(|set| set.is_match(path))
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn excluded_files_are_those_that_the_patterns_match() {
         let config = Config::parse(b"").unwrap().history;
-        let is_excluded = config.excluder();
+        let is_excluded = config.exclusion_check();
         for (path, expected) in [
             ("spec.md", false),
             (".env", true),

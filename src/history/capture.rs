@@ -1,4 +1,4 @@
-//! What an event of the journal says about the versions of a file. Pure.
+//! Reads from an event of the journal what happened to the versions of a file. Pure.
 
 use std::borrow::Cow;
 
@@ -62,7 +62,7 @@ struct Evaluation {
     previous_feature_slug: Option<FeatureSlug>,
 }
 
-/// Reads an event; returns `None` if it says nothing about versions.
+/// Reads an event; returns `None` if it is not about versions.
 pub(super) fn capture(envelope_json: &str) -> Option<CapturedEvent> {
     let envelope: EventEnvelope<'_> = serde_json::from_str(envelope_json).ok()?;
     let EventEnvelope { seq, root_id, feature_slug: feature, emitted_at: at, payload, .. } =

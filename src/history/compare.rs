@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::states::{FeatureHistory, OldestKept, PastState, StateError};
+use super::states::{FeatureHistory, OldestKept, PastState, PastStateError};
 use crate::core::digest::Digest;
 use crate::core::history::revision::Revision;
-use crate::core::history::state_diff::{FeatureFiles, FileChange, FileChangeKind, diff_states};
-use crate::core::history::text_diff::{ContentDiff, diff_contents};
+use crate::core::history::state_diff::{FileChange, FileChangeKind, PathVersions, diff_states};
+use crate::core::history::text_diff::{ContentDiff, DiffHunk, diff_contents};
 use crate::core::history::unified::git_mode;
 use crate::core::path::RelPath;
 use crate::core::time::Timestamp;
@@ -40,14 +40,14 @@ pub enum DiffLines {
 /// empty for all files.
 ///
 /// # Errors
-/// [`StateError`].
+/// [`PastStateError`].
 pub fn compare(
     history: &FeatureHistory,
     from: &Revision,
     to: &Revision,
     names: &[String],
     now: Timestamp,
-) -> Result<Comparison, StateError> {
+) -> Result<Comparison, PastStateError> {
     let mut paths = Vec::new();
     for name in names {
         paths.extend(history.select(name)?);
@@ -60,7 +60,7 @@ pub fn compare(
         .chain(&to.unknown)
         .map(|(path, oldest)| (path.clone(), *oldest))
         .collect();
-    let known = |state: PastState| -> FeatureFiles {
+    let known = |state: PastState| -> PathVersions {
         state.files.into_iter().filter(|(path, _)| !unknown.contains_key(path)).collect()
     };
     Ok(Comparison { changes: diff_states(&known(from), &known(to)), unknown })
@@ -89,13 +89,11 @@ impl Comparison {
         let mut left = if lines == DiffLines::Return { MAX_HUNK_BYTES } else { 0 };
         let mut files = Vec::new();
         for change in &self.changes {
-            let mode = [change.to_hash, change.from_hash].into_iter().flatten();
+            let mut mode = [change.to_hash, change.from_hash].into_iter().flatten();
             let from_path = change.previous_path.as_ref().unwrap_or(&change.path);
-            let mode = mode
-                .filter_map(|hash| {
-                    history.mode(&change.path, &hash).or_else(|| history.mode(from_path, &hash))
-                })
-                .next();
+            let mode = mode.find_map(|hash| {
+                history.mode(&change.path, &hash).or_else(|| history.mode(from_path, &hash))
+            });
             let mut file = FileDiff {
                 artifact_key: change.artifact_key.to_string(),
                 relative_path: change.path.clone(),
@@ -147,12 +145,12 @@ fn compare_contents(file: &mut FileDiff, from: Option<&[u8]>, to: Option<&[u8]>,
                 return;
             }
             *left -= size;
-            file.hunks = diff.hunks.into_iter().map(|hunk| hunk.into_owned()).collect();
+            file.hunks = diff.hunks.into_iter().map(DiffHunk::into_owned).collect();
         }
     }
 }
 
-fn hunk_size(hunk: &crate::core::history::text_diff::DiffHunk<'_>) -> usize {
+fn hunk_size(hunk: &DiffHunk<'_>) -> usize {
     hunk.text_bytes() + hunk.lines.len() * 16
 }
 

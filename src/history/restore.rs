@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::states::{FeatureHistory, PastState, StateError};
+use super::states::{FeatureHistory, PastState, PastStateError};
 use crate::core::digest::Digest;
 use crate::core::history::revision::{Revision, RevisionError};
 use crate::core::path::RelPath;
@@ -39,7 +39,7 @@ pub struct RestoreWrite {
 pub enum RestorePlanError {
     /// A state cannot be found.
     #[error(transparent)]
-    State(#[from] StateError),
+    State(#[from] PastStateError),
     /// A text is not a revision.
     #[error(transparent)]
     Revision(#[from] RevisionError),
@@ -173,7 +173,7 @@ fn plan_file(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::history::state_diff::{FeatureFiles, FileVersion};
+    use crate::core::history::state_diff::{FileVersion, PathVersions};
     use crate::store::history::{NotStored, StoredVersion, VersionEnd};
 
     fn path(text: &str) -> RelPath {
@@ -184,7 +184,7 @@ mod tests {
         Timestamp::from_millis(millis).unwrap()
     }
 
-    fn files(all: &[(&str, &str)]) -> FeatureFiles {
+    fn files(all: &[(&str, &str)]) -> PathVersions {
         let file = |(name, text): &(&str, &str)| {
             let hash = Digest::of(text.as_bytes());
             (path(name), FileVersion { artifact_key: format!("other.{name}").into(), hash })

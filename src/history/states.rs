@@ -8,7 +8,7 @@ use crate::core::baseline::{Baseline, BaselineFile};
 use crate::core::digest::Digest;
 use crate::core::feature::Feature;
 use crate::core::history::revision::{HashPrefix, Revision};
-use crate::core::history::state_diff::{FeatureFiles, FileVersion};
+use crate::core::history::state_diff::{FileVersion, PathVersions};
 use crate::core::path::RelPath;
 use crate::core::time::Timestamp;
 use crate::store::history::StoredVersion;
@@ -17,9 +17,9 @@ use crate::store::history::StoredVersion;
 #[derive(Debug, Clone, Default)]
 pub struct FeatureHistory {
     /// The present files.
-    pub now: FeatureFiles,
+    pub now: PathVersions,
     /// The files of the accepted state; `None` without one, or if it does not name them.
-    pub baseline: Option<FeatureFiles>,
+    pub baseline: Option<PathVersions>,
     /// Versions by path, the oldest first.
     pub versions: Vec<StoredVersion>,
 }
@@ -28,7 +28,7 @@ pub struct FeatureHistory {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PastState {
     /// The files, as far as they are known.
-    pub files: FeatureFiles,
+    pub files: PathVersions,
     /// Files of which it is not known whether they existed then, or with which content, and the oldest
     /// moment from which that is known.
     pub unknown: BTreeMap<RelPath, OldestKept>,
@@ -54,7 +54,7 @@ impl fmt::Display for OldestKept {
 
 /// Why a revision selects no state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StateError {
+pub enum PastStateError {
     /// There is no baseline.
     #[error(
         "there is no baseline that names files; accept one with `dossierd baseline accept`, or name \
@@ -97,7 +97,7 @@ pub enum StateError {
         revision: String,
     },
     /// There is no such artifact, now or in the past.
-    #[error("there is no artifact `{}`, now or in the history{}", crate::core::path::escape_unprintable(.name), similar(.near))]
+    #[error("there is no artifact `{}`, now or in the history{}", crate::core::path::escape_unprintable(.name), similar(.near.as_ref()))]
     UnknownArtifact {
         /// The key or path.
         name: String,
@@ -117,8 +117,8 @@ fn list(candidates: &[Digest]) -> String {
     candidates.iter().map(Digest::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn similar(near: &Option<String>) -> String {
-    near.as_ref().map(|name| format!("; did you mean {name}?")).unwrap_or_default()
+fn similar(near: Option<&String>) -> String {
+    near.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
 }
 
 impl FeatureHistory {
@@ -141,8 +141,8 @@ impl FeatureHistory {
     /// versions.
     ///
     /// # Errors
-    /// [`StateError::UnknownArtifact`].
-    pub fn select(&self, name: &str) -> Result<Vec<RelPath>, StateError> {
+    /// [`PastStateError::UnknownArtifact`].
+    pub fn select(&self, name: &str) -> Result<Vec<RelPath>, PastStateError> {
         let files = self.now.iter().chain(self.baseline.iter().flatten());
         let files = files.map(|(path, file)| (path, &*file.artifact_key));
         let known = files.chain(self.versions.iter().map(|one| (&one.path, &*one.key)));
@@ -157,7 +157,7 @@ impl FeatureHistory {
         if paths.is_empty() {
             let keys = known.iter().map(|(_, key)| *key);
             let near = crate::core::suggest::nearest(name, keys).map(str::to_owned);
-            return Err(StateError::UnknownArtifact { name: name.to_owned(), near });
+            return Err(PastStateError::UnknownArtifact { name: name.to_owned(), near });
         }
         Ok(paths)
     }
@@ -165,13 +165,13 @@ impl FeatureHistory {
     /// Returns the path and the hash of the only file that a key or path selects in a state.
     ///
     /// # Errors
-    /// [`StateError`].
+    /// [`PastStateError`].
     pub fn version_of(
         &self,
         name: &str,
         revision: &Revision,
         now: Timestamp,
-    ) -> Result<(RelPath, Digest), StateError> {
+    ) -> Result<(RelPath, Digest), PastStateError> {
         let mut absent = None;
         for path in self.select(name)? {
             let mut state = self.state(revision, std::slice::from_ref(&path), now)?;
@@ -181,25 +181,25 @@ impl FeatureHistory {
             }
         }
         Err(match absent {
-            Some(path) => StateError::AbsentThen { path, revision: revision.to_string() },
-            None => StateError::UnknownArtifact { name: name.to_owned(), near: None },
+            Some(path) => PastStateError::AbsentThen { path, revision: revision.to_string() },
+            None => PastStateError::UnknownArtifact { name: name.to_owned(), near: None },
         })
     }
 
     /// Returns the state that a revision names. `paths` are the selected files; empty for all.
     ///
     /// # Errors
-    /// [`StateError`].
+    /// [`PastStateError`].
     pub fn state(
         &self,
         revision: &Revision,
         paths: &[RelPath],
         now: Timestamp,
-    ) -> Result<PastState, StateError> {
+    ) -> Result<PastState, PastStateError> {
         let mut state = match revision {
             Revision::Now => PastState { files: self.now.clone(), ..PastState::default() },
             Revision::Baseline => {
-                let files = self.baseline.clone().ok_or(StateError::NoBaseline)?;
+                let files = self.baseline.clone().ok_or(PastStateError::NoBaseline)?;
                 PastState { files, ..PastState::default() }
             }
             Revision::AfterEvent(seq) => self.past(Moment::Seq(*seq), paths),
@@ -211,7 +211,7 @@ impl FeatureHistory {
             }
             Revision::Hash(prefix) => match paths {
                 [path] => self.by_hash(prefix, path)?,
-                _ => return Err(StateError::HashOfFeature(prefix.as_str().to_owned())),
+                _ => return Err(PastStateError::HashOfFeature(prefix.as_str().to_owned())),
             },
         };
         if !paths.is_empty() {
@@ -226,12 +226,12 @@ impl FeatureHistory {
         let is_past = !matches!(revision, Revision::Now | Revision::Baseline | Revision::Hash(_));
         if is_past && (!has_known || self.versions.is_empty()) {
             let oldest = state.unknown.values().min_by_key(|oldest| oldest.at).copied();
-            return Err(StateError::NotKept { revision: revision.to_string(), oldest });
+            return Err(PastStateError::NotKept { revision: revision.to_string(), oldest });
         }
         Ok(state)
     }
 
-    fn by_hash(&self, prefix: &HashPrefix, path: &RelPath) -> Result<PastState, StateError> {
+    fn by_hash(&self, prefix: &HashPrefix, path: &RelPath) -> Result<PastState, PastStateError> {
         let stored = self.versions.iter().filter(|version| version.path == *path);
         let stored = stored.map(|version| (version.hash, &version.key));
         let others = [Some(&self.now), self.baseline.as_ref()].into_iter().flatten();
@@ -243,15 +243,15 @@ impl FeatureHistory {
         found.dedup_by_key(|(hash, _)| *hash);
         let prefix = prefix.as_str().to_owned();
         match found.as_slice() {
-            [] => Err(StateError::UnknownHash { path: path.clone(), prefix }),
+            [] => Err(PastStateError::UnknownHash { path: path.clone(), prefix }),
             [(hash, key)] => {
                 let file = FileVersion { artifact_key: (*key).clone(), hash: *hash };
-                let files = FeatureFiles::from([(path.clone(), file)]);
+                let files = PathVersions::from([(path.clone(), file)]);
                 Ok(PastState { files, ..PastState::default() })
             }
             several => {
                 let candidates = several.iter().map(|(hash, _)| *hash).collect();
-                Err(StateError::AmbiguousHash { prefix, candidates })
+                Err(PastStateError::AmbiguousHash { prefix, candidates })
             }
         }
     }
@@ -297,7 +297,7 @@ impl FeatureHistory {
 }
 
 /// Returns the files of an accepted state; `None` if it does not name them.
-fn baseline_files(baseline: &Baseline) -> Option<FeatureFiles> {
+fn baseline_files(baseline: &Baseline) -> Option<PathVersions> {
     let artifacts = baseline.artifacts.as_ref()?.iter();
     let file = |artifact: &crate::core::baseline::BaselineArtifact| FileVersion {
         artifact_key: artifact.artifact_key.clone(),
@@ -427,7 +427,7 @@ mod tests {
                         }
                         None => "absent",
                     },
-                    Err(StateError::NotKept { oldest: Some(oldest), .. }) => {
+                    Err(PastStateError::NotKept { oldest: Some(oldest), .. }) => {
                         assert_eq!(oldest, OldestKept { seq: Some(2), at: at(2) });
                         "unknown"
                     }
@@ -462,10 +462,10 @@ mod tests {
         let state = history.state(&prefix, &[path()], at(0)).unwrap();
         assert_eq!(state.files[&path()].hash, one);
         let of_feature = history.state(&prefix, &[], at(0)).unwrap_err();
-        assert!(matches!(of_feature, StateError::HashOfFeature(_)));
+        assert!(matches!(of_feature, PastStateError::HashOfFeature(_)));
         let unknown = history.state(&revision("00000000"), &[path()], at(0)).unwrap_err();
-        assert!(matches!(unknown, StateError::UnknownHash { .. }));
-        assert_eq!(history.state(&Revision::Baseline, &[], at(0)), Err(StateError::NoBaseline));
+        assert!(matches!(unknown, PastStateError::UnknownHash { .. }));
+        assert_eq!(history.state(&Revision::Baseline, &[], at(0)), Err(PastStateError::NoBaseline));
         assert_eq!(history.select("input.spec.md").unwrap(), [path()]);
         assert_eq!(history.select("spec.md").unwrap(), [path()]);
         let error = history.select("input.spec").unwrap_err().to_string();

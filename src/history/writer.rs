@@ -45,7 +45,7 @@ const MAX_BATCH_BYTES: usize = 2 << 20;
 /// Time limit for reading one file; after it the version is not stored.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shortest and longest pause after the store could not be written.
-const RETRY_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const RETRY_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// How often all files are thinned, and the published state is compared with what is stored.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_hours(1);
 /// Number of files that are thinned in one transaction.
@@ -268,7 +268,7 @@ impl WriterThread {
             retry_at: None,
             retry_pause: RETRY_PAUSES.0,
             maintenance_at: Instant::now(),
-            is_excluded: Box::new(config.excluder()),
+            is_excluded: Box::new(config.exclusion_check()),
             config,
         }
     }
@@ -339,7 +339,7 @@ impl WriterThread {
         if config == self.config {
             return;
         }
-        self.is_excluded = Box::new(config.excluder());
+        self.is_excluded = Box::new(config.exclusion_check());
         self.config = config;
         // What is stored may be more, or less, than before.
         self.is_swept = false;

@@ -503,9 +503,10 @@ impl Project {
             },
             OnPresentFile::Replace(hash) => {
                 let is_expected = |found: &[u8]| Digest::of(found) == hash;
-                match self.root_dir.exchange_file(&path, bytes, mode, is_expected)? {
-                    true => Ok(()),
-                    false => Err(RestoreFileError::Changed),
+                if self.root_dir.exchange_file(&path, bytes, mode, is_expected)? {
+                    Ok(())
+                } else {
+                    Err(RestoreFileError::Changed)
                 }
             }
         }

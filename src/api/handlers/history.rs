@@ -31,7 +31,7 @@ use crate::core::path::RelPath;
 use crate::core::time::Timestamp;
 use crate::history::compare::{Comparison, DiffLines, compare, list_versions};
 use crate::history::restore::{RestorePlanError, RestoreStep, RestoreWrite, plan_restore};
-use crate::history::states::{FeatureHistory, StateError};
+use crate::history::states::{FeatureHistory, PastStateError};
 use crate::history::writer::PresentContent;
 use crate::history::{HistoryError, VersionedFile};
 use crate::project::OnPresentFile;
@@ -52,7 +52,7 @@ const MAX_PRESENT_BYTES: u64 = 2 << 20;
 /// Size in bytes of all such files of one request; beyond it files are not compared.
 const MAX_PRESENT_TOTAL: usize = 8 << 20;
 /// Time limit for a purge, which rebuilds the store.
-const PURGE_TIMEOUT: Duration = Duration::from_secs(120);
+const PURGE_TIMEOUT: Duration = Duration::from_mins(2);
 
 pub(crate) async fn list_feature_versions(
     State(api): State<Arc<ApiState>>,
@@ -459,8 +459,10 @@ fn find_hash(history: &FeatureHistory, prefix: &HashPrefix) -> Result<Digest, Pr
         [] => Err(no_such_version(prefix.as_str())),
         [hash] => Ok(*hash),
         _ => {
-            let error =
-                StateError::AmbiguousHash { prefix: prefix.as_str().to_owned(), candidates: found };
+            let error = PastStateError::AmbiguousHash {
+                prefix: prefix.as_str().to_owned(),
+                candidates: found,
+            };
             Err(state_problem(&error))
         }
     }
@@ -480,14 +482,16 @@ fn no_such_version(hash: &str) -> Problem {
     Problem::new(ProblemCode::NotFound, detail, HintCode::NoSuchVersion)
 }
 
-fn state_problem(error: &StateError) -> Problem {
+fn state_problem(error: &PastStateError) -> Problem {
     let (code, hint) = match error {
-        StateError::NoBaseline
-        | StateError::AbsentThen { .. }
-        | StateError::NotKept { .. }
-        | StateError::UnknownHash { .. }
-        | StateError::UnknownArtifact { .. } => (ProblemCode::NotFound, HintCode::NoSuchVersion),
-        StateError::HashOfFeature(_) | StateError::AmbiguousHash { .. } => {
+        PastStateError::NoBaseline
+        | PastStateError::AbsentThen { .. }
+        | PastStateError::NotKept { .. }
+        | PastStateError::UnknownHash { .. }
+        | PastStateError::UnknownArtifact { .. } => {
+            (ProblemCode::NotFound, HintCode::NoSuchVersion)
+        }
+        PastStateError::HashOfFeature(_) | PastStateError::AmbiguousHash { .. } => {
             (ProblemCode::BadRequest, HintCode::InvalidRevision)
         }
     };

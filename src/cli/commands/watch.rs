@@ -104,7 +104,7 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
     })
 }
 
-/// Says, at the first start on this machine, that versions are stored.
+/// Reports, at the first start on this machine, that versions are stored.
 fn note_history(dirs: &UserDirs) {
     let config = LoadedConfig::from_file(&dirs.config_file()).config.unwrap_or_default();
     if config.history.is_enabled() {

@@ -119,7 +119,7 @@ fn reason_text(reason: &str) -> &str {
 mod tests {
     use super::*;
     use crate::core::history::state_diff::FileChangeKind;
-    use crate::core::history::text_diff::{ContentDiff, diff_contents};
+    use crate::core::history::text_diff::{ContentDiff, DiffHunk, diff_contents};
     use crate::core::path::RelPath;
 
     fn file(from: &str, to: &str) -> FileDiff {
@@ -136,7 +136,7 @@ mod tests {
             added_lines: Some(text.added_lines),
             removed_lines: Some(text.removed_lines),
             mode: "100644".into(),
-            hunks: text.hunks.into_iter().map(|hunk| hunk.into_owned()).collect(),
+            hunks: text.hunks.into_iter().map(DiffHunk::into_owned).collect(),
             unavailable: None,
         }
     }

@@ -133,7 +133,7 @@ mod tests {
             ("@+1", None),
             ("@1x", None),
             ("90s", Some(Revision::Before(Duration::from_secs(90)))),
-            ("12345678d", Some(Revision::Before(Duration::from_secs(12_345_678 * 86_400)))),
+            ("12345678d", Some(Revision::Before(Duration::from_hours(12_345_678 * 24)))),
             ("0h", None),
             ("2026-02-21T10:00:00Z", Some(Revision::At(time))),
             ("2026-02-21T11:00:00+01:00", Some(Revision::At(time))),

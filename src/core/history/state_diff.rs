@@ -19,7 +19,7 @@ pub struct FileVersion {
 }
 
 /// The files of a feature at one time.
-pub type FeatureFiles = BTreeMap<RelPath, FileVersion>;
+pub type PathVersions = BTreeMap<RelPath, FileVersion>;
 
 /// How a file differs between two states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ pub struct FileChange {
 /// renamed file if their contents are equal; of several with equal content, those with the same file
 /// name, then the first ones by path, belong together.
 #[must_use]
-pub fn diff_states(from: &FeatureFiles, to: &FeatureFiles) -> Vec<FileChange> {
+pub fn diff_states(from: &PathVersions, to: &PathVersions) -> Vec<FileChange> {
     let mut missing: HashMap<Digest, Vec<&RelPath>> = HashMap::new();
     for (path, file) in from.iter().filter(|(path, _)| !to.contains_key(path)) {
         missing.entry(file.hash).or_default().push(path);
@@ -126,7 +126,7 @@ pub fn diff_states(from: &FeatureFiles, to: &FeatureFiles) -> Vec<FileChange> {
 mod tests {
     use super::*;
 
-    fn state(files: &[(&str, &str)]) -> FeatureFiles {
+    fn state(files: &[(&str, &str)]) -> PathVersions {
         let file = |(path, content): &(&str, &str)| {
             let version = FileVersion {
                 artifact_key: format!("other.{path}").into(),

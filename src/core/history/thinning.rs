@@ -1,4 +1,4 @@
-//! Which versions of a path are kept, and in which order a full store gives them up
+//! Which versions of a path are kept, and in which order a full store removes them
 //! (`docs/specification.md#kept-versions`).
 //!
 //! Within an hour or a day the newest version wins. So the result does not depend on how often the

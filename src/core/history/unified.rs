@@ -8,7 +8,7 @@ pub fn git_mode(mode: u32) -> &'static str {
     if mode & 0o100 == 0 { "100644" } else { "100755" }
 }
 
-/// The files of a unified diff, and what changed besides their content.
+/// The files of a unified diff, and what changed in addition to their content.
 #[derive(Debug, Clone, Copy)]
 pub struct UnifiedHeader<'a> {
     /// Path before; `None` if the file is new.
@@ -41,7 +41,7 @@ pub fn header_lines(header: &UnifiedHeader<'_>, has_hunks: bool) -> Vec<Vec<u8>>
     match (header.from, header.to) {
         (None, _) => lines.push(format!("new file mode {}", git_mode(header.mode)).into_bytes()),
         (_, None) => {
-            lines.push(format!("deleted file mode {}", git_mode(header.mode)).into_bytes())
+            lines.push(format!("deleted file mode {}", git_mode(header.mode)).into_bytes());
         }
         (Some(from), Some(to)) if from != to => {
             lines.push([b"rename from ", &quote(from)[..]].concat());
@@ -68,7 +68,9 @@ pub fn write_unified(out: &mut Vec<u8>, header: &UnifiedHeader<'_>, body: Unifie
         out.extend_from_slice(line);
         out.push(b'\n');
     };
-    header_lines(header, has_hunks).iter().for_each(|line| push(line));
+    for line in header_lines(header, has_hunks) {
+        push(&line);
+    }
     match body {
         UnifiedBody::Text(diff) => {
             for hunk in &diff.hunks {

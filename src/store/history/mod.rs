@@ -1,4 +1,4 @@
-//! The content store: the versions of text artifacts, in a file of its own beside the store of events
+//! The content store: the versions of text artifacts, in a file next to the store of events
 //! (`docs/specification.md#content-store`). Losing it loses no event. What is stored, and when, is
 //! decided in `history`; which versions are kept, in `core::history::thinning`.
 //!
@@ -513,17 +513,20 @@ fn insert_file(
     Ok(transaction.last_insert_rowid())
 }
 
+/// Why a content is not stored, and its changed lines.
+type StoredContent = (Option<NotStored>, Option<(u32, u32)>);
+
 /// Stores a content unless it is stored already. Returns why it is not, and its changed lines.
 fn store_content(
     transaction: &Transaction<'_>,
     hash: &Digest,
     size: u64,
     content: VersionContent,
-) -> rusqlite::Result<(Option<NotStored>, Option<(u32, u32)>)> {
+) -> rusqlite::Result<StoredContent> {
     let is_stored =
         transaction.prepare_cached(reader::HAS_CONTENT)?.exists([&hash.as_bytes()[..]])?;
     match content {
-        // What must not be stored is not, whoever has the same content.
+        // What must not be stored is not stored, even if another file has the same content.
         VersionContent::NotStored(reason) if !is_stored || !counts_as_lost(reason) => {
             Ok((Some(reason), None))
         }

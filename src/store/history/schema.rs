@@ -16,7 +16,7 @@ const FORMAT: u32 = 1;
 /// without `not_stored` has a row of `content`. Numbers of events are those of one store of events, whose
 /// number is `epoch`. Times are milliseconds since 1970.
 ///
-/// `ended` says what followed a version: another one, a deletion, or what is not known.
+/// `ended` is what followed a version: another one, a deletion, or what is not known.
 /// `is_first` means that the file did not exist just before this version.
 const TABLES: &str = "
 CREATE TABLE history (

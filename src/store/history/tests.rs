@@ -124,9 +124,9 @@ fn equal_content_is_stored_once_and_confirms_the_current_version() {
 fn thinning_leaves_gaps_that_are_known_as_such() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = opened(dir.path());
-    let minute = 60_000;
+    let minute = 60_000_i64;
     let text = |n: i64| format!("version {n}\n").into_bytes();
-    let all = (1..=100).map(|n| current("a", n as u64, n * minute, &text(n))).collect();
+    let all = (1..=100_i64).map(|n| current("a", n.unsigned_abs(), n * minute, &text(n))).collect();
     store.record(all, 100).unwrap();
     store.set_named("r", &slug("001-a"), &[Digest::of(&text(2))]).unwrap();
     assert_eq!(store.thin(0, 10, at(100 * minute), MAX_AGE).unwrap(), Some(1));
@@ -157,9 +157,9 @@ fn full_store_spares_newest_and_named_versions_of_other_files() {
     store.record(vec![current("accepted", 3, 3, b"replaced")], 3).unwrap();
     store.set_named("r", &slug("001-a"), &[Digest::of(&noise(2, 20_000))]).unwrap();
     let max = 1 << 20;
-    for n in 4..200 {
-        store.record(vec![current("log", n, n as i64, &noise(n, 20_000))], n).unwrap();
-        store.evict(max, at(n as i64)).unwrap();
+    for n in 4..200_u64 {
+        store.record(vec![current("log", n, n.cast_signed(), &noise(n, 20_000))], n).unwrap();
+        store.evict(max, at(n.cast_signed())).unwrap();
         let counts = store.counts().unwrap();
         assert!(counts.used_bytes <= max, "{counts:?}");
     }
@@ -170,7 +170,7 @@ fn full_store_spares_newest_and_named_versions_of_other_files() {
     assert_eq!(log.last().unwrap().from_seq, 199);
     let counts = store.counts().unwrap();
     assert!(counts.evicted > 100 && counts.evicted_named == 0, "{counts:?}");
-    // The smallest store gives up even those, and says so.
+    // The smallest store gives up even those, and reports it.
     let result = store.evict(1, at(500)).unwrap();
     assert!(result.named == 1 && result.versions > 3, "{result:?}");
     assert_eq!(versions(&store, "accepted")[0].not_stored, Some(NotStored::Evicted));
@@ -232,7 +232,7 @@ fn budget_holds_for_rewritten_files_and_a_log_that_grows_each_second() {
     };
     let files = number("DOSSIERD_HISTORY_FILES", 100);
     let seconds = number("DOSSIERD_HISTORY_SECONDS", 1_000);
-    let max = (files * 30_000).max(1 << 20).min(256 << 20);
+    let max = (files * 30_000).clamp(1 << 20, 256 << 20);
     let dir = tempfile::tempdir().unwrap();
     let mut store = opened(dir.path());
     let mut seq = 0;
@@ -242,12 +242,12 @@ fn budget_holds_for_rewritten_files_and_a_log_that_grows_each_second() {
         store.thin_files([file(path)].iter(), at(millis), MAX_AGE).unwrap();
         store.evict(max, at(millis)).unwrap();
     };
-    for round in 0..20 {
+    for round in 0..20_u64 {
         for n in 0..files {
             record(
                 &mut store,
                 &format!("f{n}"),
-                (round * 60_000).cast_signed(),
+                (round * 60_000_u64).cast_signed(),
                 &noise(round * files + n, 3_000),
             );
         }

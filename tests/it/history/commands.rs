@@ -152,7 +152,7 @@ fn purge_removes_versions_and_status_reports_what_is_stored() {
     let purged = project.run_client(&["history", "purge", FEATURE, "--json"]).json();
     assert!(purged["versions"].as_u64().unwrap() >= 4, "{purged}");
     assert_eq!(versions(&daemon, "").len(), 0);
-    // It goes on with the next change.
+    // It continues with the next change.
     project.write(SPEC, "# Again\n");
     wait_until_stored(&daemon);
     assert_eq!(versions(&daemon, "spec.md").len(), 1);

@@ -26,7 +26,7 @@ export class Versions {
         ...featureParameters(this.selection), artifact_key: path, limit: String(MAX_VERSIONS),
       });
     } catch (error) {
-      // An artifact without versions is no error.
+      // Some artifacts have no versions.
       this.list.replaceChildren();
       if (error.status !== 404) this.error.textContent = printable(error.message);
       return;
