@@ -680,24 +680,26 @@ impl WriterThread {
             let latest =
                 store.latest(&file)?.filter(|latest| latest.is_current && latest.hash == hash);
             let (class, size) = (artifact.artifact_class, artifact.size_bytes);
-            let is_final = self.refusal(&file.path, class, size).is_some();
-            if !latest.is_some_and(|latest| latest.is_stored || is_final) {
+            let is_refused = self.refusal(&file.path, class, size).is_some();
+            // Text does not become binary, and what was evicted would be evicted again.
+            let is_final = |reason| matches!(reason, NotStored::Binary | NotStored::Evicted);
+            let is_settled = latest.is_some_and(|latest| {
+                latest.is_stored() || is_refused || latest.not_stored.is_some_and(is_final)
+            });
+            if !is_settled {
                 let wanted = Wanted { file: &file, class, hash, size };
                 let (content, mode) = self.read(store, world, &wanted)?;
-                let is_binary = matches!(content, VersionContent::NotStored(NotStored::Binary));
-                if latest.is_none() || !is_binary {
-                    let change = VersionChange::Current {
-                        key: artifact.artifact_key.clone(),
-                        hash,
-                        size,
-                        mode,
-                        is_first: false,
-                        content,
-                    };
-                    let record =
-                        VersionRecord { file: file.clone(), seq: world.seq, at: now(), change };
-                    self.commit(store, vec![record], self.covered_seq)?;
-                }
+                let change = VersionChange::Current {
+                    key: artifact.artifact_key.clone(),
+                    hash,
+                    size,
+                    mode,
+                    is_first: false,
+                    content,
+                };
+                let record =
+                    VersionRecord { file: file.clone(), seq: world.seq, at: now(), change };
+                self.commit(store, vec![record], self.covered_seq)?;
             }
             present.insert(file);
         }
@@ -770,7 +772,7 @@ pub(super) fn content_of(
         return Ok(VersionContent::NotStored(NotStored::Binary));
     }
     let before = match store.latest(file)? {
-        Some(latest) if latest.is_current && latest.is_stored => store.content(&latest.hash)?,
+        Some(latest) if latest.is_current && latest.is_stored() => store.content(&latest.hash)?,
         Some(latest) if latest.is_current => None,
         _ => Some(Vec::new()),
     };

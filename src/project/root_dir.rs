@@ -349,7 +349,20 @@ impl RootDir {
         begin_long_step(SYNC_LIMIT);
         let exchange = || {
             write_new_with_mode(dir, &temporary, bytes, mode)?.sync_all()?;
-            rename_to(dir, &temporary, name, RenameFlags::EXCHANGE)?;
+            match renameat_with(dir, &temporary, dir, name, RenameFlags::EXCHANGE) {
+                // The file system knows only the plain form.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                    let present =
+                        read_regular(self.open_at(dir, name, READ_FLAGS), MAX_EXCHANGED_BYTES);
+                    let is_same =
+                        present.is_ok_and(|bytes| bytes.is_some_and(|bytes| is_expected(&bytes)));
+                    if is_same {
+                        renameat(dir, &temporary, dir, name)?;
+                    }
+                    return Ok(is_same);
+                }
+                exchanged => exchanged?,
+            }
             let former =
                 read_regular(self.open_at(dir, &*temporary, READ_FLAGS), MAX_EXCHANGED_BYTES);
             let is_same =

@@ -111,8 +111,16 @@ pub struct LatestVersion {
     pub hash: Digest,
     /// True if it is current.
     pub is_current: bool,
-    /// True if its content is stored.
-    pub is_stored: bool,
+    /// Why its content is not stored; `None` if it is.
+    pub not_stored: Option<NotStored>,
+}
+
+impl LatestVersion {
+    /// Returns true if its content is stored.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.not_stored.is_none()
+    }
 }
 
 struct LatestRow {
@@ -388,7 +396,7 @@ fn latest_row(connection: &Connection, file: i64) -> rusqlite::Result<Option<Lat
             version: LatestVersion {
                 hash: reader::digest(row, 1)?,
                 is_current: row.get::<_, Option<i64>>(2)?.is_none(),
-                is_stored: row.get::<_, Option<String>>(3)?.is_none(),
+                not_stored: row.get::<_, Option<String>>(3)?.map(|text| NotStored::parse(&text)),
             },
             epoch: row.get(4)?,
         })
@@ -492,7 +500,7 @@ fn confirm(
     seq: u64,
     not_stored: Option<NotStored>,
 ) -> rusqlite::Result<()> {
-    if not_stored.is_none() && !row.version.is_stored {
+    if not_stored.is_none() && !row.version.is_stored() {
         transaction.execute("UPDATE version SET not_stored = NULL WHERE id = ?1", [row.id])?;
     }
     if row.epoch != epoch {

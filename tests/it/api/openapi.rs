@@ -107,6 +107,12 @@ fn responses_match_their_documented_schemas() {
         for address in ["/healthz", "/metrics", "/api/openapi.json", "/api/status"] {
             get(address, "");
         }
+        get("/api/history", "");
+        get("/api/dossier/diff", &format!("{feature}&from=now&to=now&stat=true"));
+        get("/api/dossier/diff", &format!("{feature}&from=yesterday"));
+        get("/api/dossier/versions", &format!("{feature}&limit=0"));
+        get("/api/dossier/content", &format!("{feature}&artifact_key=input.spec.main&at=now"));
+        get("/api/dossier/content", &format!("{feature}&hash={}", "0".repeat(64)));
         for query in ["", "?since=x:1", "?since=now", "?type=nonsense", "?project=nonsense"] {
             get("/api/events", query);
         }
@@ -117,6 +123,9 @@ fn responses_match_their_documented_schemas() {
             "/api/dossier/snapshots/export",
             "/api/dossier/drift",
             "/api/dossier/baseline",
+            "/api/dossier/versions",
+            "/api/dossier/content",
+            "/api/dossier/diff",
         ] {
             get(address, &feature);
             // Known to one of them only; the others reject it.
@@ -158,6 +167,16 @@ fn responses_match_their_documented_schemas() {
     for query in ["", "?project=none"] {
         request("DELETE", "/api/projects", query, "");
     }
+    for body in [
+        "",
+        "nonsense",
+        "{\"deleted\": true, \"dry_run\": true}",
+        "{\"items\": [{\"artifact_key\": \"input.spec.main\", \"from\": \"now\"}]}",
+        "{\"items\": [{\"artifact_key\": \"none\"}]}",
+        &format!("{{\"deleted\": true, \"tree_hash_sha256\": \"{}\"}}", "0".repeat(64)),
+    ] {
+        request("POST", "/api/dossier/restore", &format!("?feature={FEATURE}"), body);
+    }
     get_all("unchanged");
     baseline("POST", "{}");
     get_all("in parity");
@@ -174,6 +193,9 @@ fn responses_match_their_documented_schemas() {
     project.write(".kittify/overrides/missions/software-dev/expected-artifacts.yaml", ": [");
     get_all("invalid manifest");
     baseline("POST", "{}");
+    for query in [format!("?feature={FEATURE}"), "?feature=none".to_owned(), String::new()] {
+        request("POST", "/api/history/purge", &query, "");
+    }
     daemon.stop();
 }
 
