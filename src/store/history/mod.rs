@@ -317,7 +317,8 @@ impl ContentStore {
         write(&mut self.connection).map_err(write_error("store versions", &self.path))
     }
 
-    /// Moves the versions of a feature to another slug, unless that has some already.
+    /// Moves the versions of a feature to another slug; those of files that this has already come before
+    /// them.
     ///
     /// # Errors
     /// [`StoreError::Write`], [`StoreError::Corrupt`].
@@ -327,16 +328,31 @@ impl ContentStore {
         from: &FeatureSlug,
         to: &FeatureSlug,
     ) -> Result<(), StoreError> {
-        let write = || {
+        let write = |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            let both: Vec<(i64, i64)> = transaction
+                .prepare(
+                    "SELECT former.id, present.id FROM file AS former JOIN file AS present
+                     USING (root_id, path)
+                     WHERE root_id = ?1 AND former.feature = ?2 AND present.feature = ?3",
+                )?
+                .query_map(params![root_id, from.as_str(), to.as_str()], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?
+                .collect::<Result<_, _>>()?;
+            for (former, present) in both {
+                merge_files(&transaction, former, present)?;
+            }
             for table in ["file", "named"] {
                 let sql = format!(
-                    "UPDATE OR IGNORE {table} SET feature = ?3 WHERE root_id = ?1 AND feature = ?2"
+                    "UPDATE OR REPLACE {table} SET feature = ?3 WHERE root_id = ?1 AND feature = ?2"
                 );
-                self.connection.execute(&sql, params![root_id, from.as_str(), to.as_str()])?;
+                transaction.execute(&sql, params![root_id, from.as_str(), to.as_str()])?;
             }
-            Ok(())
+            transaction.commit()
         };
-        write().map_err(write_error("rename the history of a feature", &self.path))
+        write(&mut self.connection)
+            .map_err(write_error("rename the history of a feature", &self.path))
     }
 
     /// Replaces the contents that the baseline of a feature names, which are evicted last.
@@ -507,6 +523,35 @@ fn confirm(
         let sql = "UPDATE version SET epoch = ?2, from_seq = ?3 WHERE id = ?1";
         transaction.execute(sql, params![row.id, epoch, seq.cast_signed()])?;
     }
+    Ok(())
+}
+
+/// Gives the versions of one file to another one, whose versions are later. If the content is the same
+/// where they meet, that is one version.
+fn merge_files(transaction: &Transaction<'_>, former: i64, present: i64) -> rusqlite::Result<()> {
+    let last = latest_row(transaction, former)?.filter(|row| row.version.is_current);
+    let sql = "SELECT id, hash FROM version WHERE file = ?1 ORDER BY id LIMIT 1";
+    let first = transaction
+        .query_row(sql, [present], |row| Ok((row.get::<_, i64>(0)?, reader::digest(row, 1)?)))
+        .optional()?;
+    if let (Some(last), Some((first, hash))) = (last, first) {
+        let is_same = last.version.hash == hash;
+        let end =
+            if is_same { "until_seq, until_ms, ended" } else { "from_seq, from_ms, 'changed'" };
+        transaction.execute(
+            &format!(
+                "UPDATE version SET (until_seq, until_ms, ended) =
+                     (SELECT {end} FROM version WHERE id = ?2)
+                 WHERE id = ?1"
+            ),
+            [last.id, first],
+        )?;
+        if is_same {
+            transaction.execute("DELETE FROM version WHERE id = ?1", [first])?;
+        }
+    }
+    transaction.execute("UPDATE version SET file = ?2 WHERE file = ?1", [former, present])?;
+    transaction.execute("DELETE FROM file WHERE id = ?1", [former])?;
     Ok(())
 }
 

@@ -217,10 +217,31 @@ fn corrupt_file_is_moved_aside() {
 fn renamed_feature_keeps_its_versions() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = opened(dir.path());
-    store.record(vec![current("a", 1, 1, b"one")], 1).unwrap();
-    store.rename_feature("r", &slug("001-a"), &slug("archive/001-a")).unwrap();
-    assert_eq!(store.reader().features("r").unwrap(), [slug("archive/001-a")]);
-    assert_eq!(store.current_files("r").unwrap().len(), 1);
+    let archived = slug("archive/001-a");
+    let moved = |path: &str, seq, text: &[u8]| {
+        let mut record = current(path, seq, seq.cast_signed(), text);
+        record.file.feature = archived.clone();
+        record
+    };
+    let records = vec![
+        current("same", 1, 1, b"one"),
+        current("other", 2, 2, b"two"),
+        current("gone", 3, 3, b"three"),
+        moved("same", 4, b"one"),
+        moved("other", 5, b"two, changed"),
+        moved("same", 6, b"later"),
+    ];
+    store.record(records, 6).unwrap();
+    store.rename_feature("r", &slug("001-a"), &archived).unwrap();
+    assert_eq!(store.reader().features("r").unwrap(), [archived.clone()]);
+    let found = |path: &str| -> Vec<(u64, Option<u64>)> {
+        let path = RelPath::new(path.as_bytes()).unwrap();
+        let found = store.reader().versions("r", &archived, Some(&path)).unwrap();
+        found.iter().map(|one| (one.from_seq, one.end.map(|end| end.seq))).collect()
+    };
+    assert_eq!(found("same"), [(1, Some(6)), (6, None)]);
+    assert_eq!(found("other"), [(2, Some(5)), (5, None)]);
+    assert_eq!(found("gone"), [(3, None)]);
 }
 
 /// `DOSSIERD_HISTORY_FILES` and `DOSSIERD_HISTORY_SECONDS` make it as large as a real month: 10,000 and
