@@ -110,7 +110,7 @@ fn bench_real_project(dir: &Path) -> anyhow::Result<()> {
 fn wait_for_rereads(daemon: &Daemon) -> anyhow::Result<()> {
     std::thread::sleep(Duration::from_millis(200));
     daemon.get("/api/status?sync=true")?;
-    // The history reads every file once more, and continues after a restart.
+    // The history reads every file again, and continues after a restart.
     while daemon.get("/api/history")?["backlog"] != 0 {
         std::thread::sleep(Duration::from_millis(50));
     }

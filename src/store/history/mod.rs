@@ -526,7 +526,7 @@ fn confirm(
     Ok(())
 }
 
-/// Gives the versions of one file to another one, whose versions are later. If the content is the same
+/// Moves the versions of one file to another one, whose versions are later. If the content is the same
 /// where they meet, that is one version.
 fn merge_files(transaction: &Transaction<'_>, former: i64, present: i64) -> rusqlite::Result<()> {
     let last = latest_row(transaction, former)?.filter(|row| row.version.is_current);

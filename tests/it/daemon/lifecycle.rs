@@ -183,7 +183,7 @@ fn opened_at_start(project: &Project) -> Option<Vec<String>> {
     let mut daemon = project.spawn_daemon(traced);
     daemon.wait_until_ready();
     daemon.status();
-    // The history reads each new version once more, and would continue at the next start.
+    // The history reads each new version again, and would continue at the next start.
     wait_for("all versions", || (daemon.get_json("/api/history")["backlog"] == 0).then_some(()));
     // The signal is for the daemon, not for `strace`.
     let id = daemon.status()["pid"].as_i64().unwrap();
