@@ -260,7 +260,7 @@ fn budget_holds_for_rewritten_files_and_a_log_that_grows_each_second() {
     let mut record = |store: &mut ContentStore, path: &str, millis: i64, bytes: &[u8]| {
         seq += 1;
         store.record(vec![current(path, seq, millis, bytes)], seq).unwrap();
-        store.thin_files([file(path)].iter(), at(millis), MAX_AGE).unwrap();
+        store.thin_files(std::iter::once(&file(path)), at(millis), MAX_AGE).unwrap();
         store.evict(max, at(millis)).unwrap();
     };
     for round in 0..20_u64 {

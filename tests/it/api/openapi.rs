@@ -107,12 +107,6 @@ fn responses_match_their_documented_schemas() {
         for address in ["/healthz", "/metrics", "/api/openapi.json", "/api/status"] {
             get(address, "");
         }
-        get("/api/history", "");
-        get("/api/dossier/diff", &format!("{feature}&from=now&to=now&stat=true"));
-        get("/api/dossier/diff", &format!("{feature}&from=yesterday"));
-        get("/api/dossier/versions", &format!("{feature}&limit=0"));
-        get("/api/dossier/content", &format!("{feature}&artifact_key=input.spec.main&at=now"));
-        get("/api/dossier/content", &format!("{feature}&hash={}", "0".repeat(64)));
         for query in ["", "?since=x:1", "?since=now", "?type=nonsense", "?project=nonsense"] {
             get("/api/events", query);
         }
@@ -123,9 +117,6 @@ fn responses_match_their_documented_schemas() {
             "/api/dossier/snapshots/export",
             "/api/dossier/drift",
             "/api/dossier/baseline",
-            "/api/dossier/versions",
-            "/api/dossier/content",
-            "/api/dossier/diff",
         ] {
             get(address, &feature);
             // Known to one of them only; the others reject it.
@@ -167,16 +158,6 @@ fn responses_match_their_documented_schemas() {
     for query in ["", "?project=none"] {
         request("DELETE", "/api/projects", query, "");
     }
-    for body in [
-        "",
-        "nonsense",
-        "{\"deleted\": true, \"dry_run\": true}",
-        "{\"items\": [{\"artifact_key\": \"input.spec.main\", \"from\": \"now\"}]}",
-        "{\"items\": [{\"artifact_key\": \"none\"}]}",
-        &format!("{{\"deleted\": true, \"tree_hash_sha256\": \"{}\"}}", "0".repeat(64)),
-    ] {
-        request("POST", "/api/dossier/restore", &format!("?feature={FEATURE}"), body);
-    }
     get_all("unchanged");
     baseline("POST", "{}");
     get_all("in parity");
@@ -193,6 +174,52 @@ fn responses_match_their_documented_schemas() {
     project.write(".kittify/overrides/missions/software-dev/expected-artifacts.yaml", ": [");
     get_all("invalid manifest");
     baseline("POST", "{}");
+    daemon.stop();
+}
+
+#[test]
+fn history_responses_match_their_documented_schemas() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    let document = document(&daemon);
+    let request = |method: &str, address: &str, query: &str, body: &str| {
+        let response = daemon.request(method, &format!("{address}{query}"), body);
+        assert_documented(&document, method, address, &response);
+    };
+    let feature = format!("?feature={FEATURE}&sync=true");
+    let get_all = || {
+        request("GET", "/api/history", "", "");
+        for (name, parameters) in [
+            ("versions", ""),
+            ("versions", "&limit=0"),
+            ("versions", "&artifact_key=none"),
+            ("content", ""),
+            ("content", "&artifact_key=input.spec.main&at=now"),
+            ("content", &format!("&hash={}", "0".repeat(64))),
+            ("diff", ""),
+            ("diff", "&from=now&to=now&stat=true"),
+            ("diff", "&from=yesterday"),
+        ] {
+            let address = format!("/api/dossier/{name}");
+            request("GET", &address, &format!("{feature}{parameters}"), "");
+            request("GET", &address, "?feature=999-none", "");
+        }
+    };
+    get_all();
+    daemon.request("POST", &format!("/api/dossier/baseline?feature={FEATURE}"), "");
+    project.write("kitty-specs/001-x/plan.md", "# Another\n");
+    fs::remove_file(project.feature_dir().join("spec.md")).unwrap();
+    get_all();
+    for body in [
+        "",
+        "nonsense",
+        "{\"items\": [{\"artifact_key\": \"input.spec.main\", \"from\": \"baseline\"}], \"dry_run\": true}",
+        "{\"items\": [{\"artifact_key\": \"none\"}]}",
+        &format!("{{\"deleted\": true, \"tree_hash_sha256\": \"{}\"}}", "0".repeat(64)),
+        "{\"deleted\": true}",
+    ] {
+        request("POST", "/api/dossier/restore", &format!("?feature={FEATURE}"), body);
+    }
     for query in [format!("?feature={FEATURE}"), "?feature=none".to_owned(), String::new()] {
         request("POST", "/api/history/purge", &query, "");
     }

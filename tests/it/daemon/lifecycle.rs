@@ -100,8 +100,14 @@ fn stop_leaves_the_store_in_one_file_also_after_events_were_read() {
     daemon.stop();
     let names = fs::read_dir(project.state_dir()).unwrap();
     let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
-    let of_store = names.iter().filter(|name| name.to_str().unwrap().contains("sqlite3"));
+    let of_store = names.iter().filter(|name| name.to_str().unwrap().contains("dossierd.sqlite3"));
     assert_eq!(of_store.collect::<Vec<_>>(), ["dossierd.sqlite3"], "{names:?}");
+    // The content store may not have been opened yet.
+    let of_history = names.iter().filter(|name| name.to_str().unwrap().contains("history.sqlite3"));
+    assert!(
+        of_history.collect::<Vec<_>>().iter().all(|name| *name == "history.sqlite3"),
+        "{names:?}"
+    );
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! Random edits with kills and restarts: every version that is listed as stored is the content that was
+//! Random edits with kills, restarts and git checkouts: every version that is listed as stored is the content that was
 //! written, byte for byte. `DOSSIERD_HISTORY_SEQUENCES` is the number of sequences.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::process::Command;
 
 use super::{versions, wait_until_stored};
 use crate::support::{FEATURE, Project, read_tree, sha256};
@@ -32,20 +33,33 @@ fn stored_versions_are_what_was_written() {
     }
 }
 
+fn git(project: &Project, arguments: &[&str]) {
+    let mut command = Command::new("git");
+    command.args(["-c", "user.name=tester", "-c", "user.email=tester@example.org"]);
+    command.args(arguments).current_dir(&project.root).env("HOME", project.home());
+    assert!(command.status().unwrap().success(), "{arguments:?}");
+}
+
 fn run_sequence(seed: u64) {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let project = Project::complete();
+    for number in 0..3 {
+        project.write(&format!("kitty-specs/{FEATURE}/notes/{number}.md"), format!("{number}\n"));
+    }
+    git(&project, &["init", "-q"]);
+    git(&project, &["add", "kitty-specs"]);
+    git(&project, &["commit", "-q", "-m", "first"]);
     let mut daemon = project.start_daemon();
     let mut written: HashMap<String, Vec<u8>> = HashMap::new();
     let mut settled: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (path, _, bytes) in read_tree(&project.feature_dir()) {
-        assert!(path.is_absolute() || !bytes.is_empty() || bytes.is_empty());
+    for (_, _, bytes) in read_tree(&project.feature_dir()) {
         written.insert(sha256(&bytes), bytes);
     }
     for step in 0..OPERATIONS {
         let name = format!("notes/{}.md", random.below(3));
         let path = project.feature_dir().join(&name);
-        match random.below(8) {
+        match random.below(9) {
+            3 => git(&project, &["checkout", "-q", "--", "kitty-specs"]),
             0 if path.exists() => fs::remove_file(&path).unwrap(),
             1 => {
                 daemon.kill();
