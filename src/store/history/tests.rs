@@ -233,7 +233,7 @@ fn renamed_feature_keeps_its_versions() {
     ];
     store.record(records, 6).unwrap();
     store.rename_feature("r", &slug("001-a"), &archived).unwrap();
-    assert_eq!(store.reader().features("r").unwrap(), [archived.clone()]);
+    assert_eq!(store.reader().features("r").unwrap(), std::slice::from_ref(&archived));
     let found = |path: &str| -> Vec<(u64, Option<u64>)> {
         let path = RelPath::new(path.as_bytes()).unwrap();
         let found = store.reader().versions("r", &archived, Some(&path)).unwrap();
