@@ -53,6 +53,12 @@ pub enum ConfigValueError {
     /// A Unix socket whose path is not absolute.
     #[error("the path of the socket is not absolute; write `unix:/path/of/socket`")]
     RelativeSocket,
+    /// A query after the path of a Unix socket.
+    #[error(
+        "`?` and `#` are not allowed in the path of the socket; the path and query of the request follow it \
+         after a colon, as in `unix:/path/of/socket:/path?query`"
+    )]
+    SocketQuery,
     /// Text that is not a user.
     #[error("write the name or the id of a user, or `*` for everybody")]
     InvalidUser,
