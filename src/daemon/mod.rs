@@ -28,8 +28,8 @@ use tokio::time::timeout_at;
 use tracing::{error, info, warn};
 
 use crate::api::{
-    ApiState, DashboardConfig, KeptDashboard, SocketError, StartTime, adopt_systemd_socket, bind,
-    run_dashboard, serve,
+    ApiState, DashboardConfig, KeepRequest, KeptDashboard, SocketError, StartTime,
+    adopt_systemd_socket, bind, run_dashboard, serve,
 };
 use crate::config::{Config, ConfigState, HttpConfig, UserDirs};
 use crate::core::diagnostics::FileError;
@@ -42,7 +42,7 @@ use claims::Claims;
 use invalid_config::ConfigWait;
 use own_files::OwnFiles;
 use reload::{Reloader, resolve_roots};
-use socket_activation::{Inherited, SocketOwner};
+use socket_activation::{Inherited, InheritedDashboard, SocketOwner};
 use startup_timeout::StartupTimeoutExtender;
 use systemd_notify::SystemdNotifier;
 
@@ -149,6 +149,15 @@ pub fn run(options: DaemonOptions) -> Result<(), DaemonError> {
         .map_err(system("start the runtime"))?;
     let listener = inherited.map(|inherited| inherited.listener);
     let claims = Claims::new(lock);
+    let dashboard = match dashboard {
+        InheritedDashboard::None => None,
+        InheritedDashboard::Complete(kept) => Some(kept),
+        InheritedDashboard::Incomplete => {
+            warn!("systemd has kept only a part of the dashboard; it stays closed");
+            notifier.keep_dashboard(&KeepRequest::Remove);
+            None
+        }
+    };
     let passed = (listener, dashboard);
     let run = run_until_stopped(options, notifier, passed, socket.clone(), claims.clone());
     let result = runtime.block_on(run);
