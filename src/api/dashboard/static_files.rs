@@ -28,10 +28,15 @@ const ASSETS: &[(&str, &str, &str)] = &[
     ("plot.js", JS_MEDIA_TYPE, include_str!("assets/plot.js")),
     ("labels.js", JS_MEDIA_TYPE, include_str!("assets/labels.js")),
 ];
-const INDEX_PAGE: &str = include_str!("assets/index.html");
-const LOCKED_PAGE: &str = include_str!("assets/locked.html");
-const LOADING_PAGE: &str = include_str!("assets/loading.html");
-const ENTRY_PAGE: &str = include_str!("assets/entry.html");
+/// Each page is the head that all have in common, and the rest of its own.
+const INDEX_PAGE: &str =
+    concat!(include_str!("assets/head.html"), include_str!("assets/index.html"));
+const LOCKED_PAGE: &str =
+    concat!(include_str!("assets/head.html"), include_str!("assets/locked.html"));
+const LOADING_PAGE: &str =
+    concat!(include_str!("assets/head.html"), include_str!("assets/loading.html"));
+const ENTRY_PAGE: &str =
+    concat!(include_str!("assets/head.html"), include_str!("assets/entry.html"));
 /// What is replaced by the key in `ENTRY_PAGE`.
 const KEY_PLACEHOLDER: &str = "SESSION_KEY";
 const HTML_MEDIA_TYPE: &str = "text/html; charset=utf-8";

@@ -103,9 +103,7 @@ export class Detail {
     if (artifact.content === null) return;
     if (artifact.rendered && !this.isSource) {
       content.classList.add("rendered");
-      if (!appendContent(content, artifact.rendered)) {
-        content.before(h("p", { class: "notice" }, "This artifact is too large to be shown completely; its end is left out. “Source” shows all of it."));
-      }
+      appendContent(content, artifact.rendered);
     } else {
       content.append(sourceText(artifact.content));
     }
