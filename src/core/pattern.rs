@@ -51,6 +51,9 @@ pub enum PatternError {
     /// The wildcards are invalid.
     #[error("invalid pattern `{0}`: {1}")]
     Glob(String, globset::ErrorKind),
+    /// With the values of its variables it is longer than any path. The maximum in bytes.
+    #[error("with the values of its variables the pattern is longer than {0} bytes; shorten them")]
+    TooLong(usize),
 }
 
 /// Several valid patterns that together are larger than `globset` compiles.
