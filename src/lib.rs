@@ -9,6 +9,7 @@
 //!
 //! - [`core`]: artifacts, manifests, snapshots, baselines, drift and events; pure
 //! - [`wire`]: models of what the API returns and `--json` prints
+//! - [`ownership`]: which user owns a file, a directory or a TCP socket
 //! - [`config`]: `config.yaml` and the user's directories
 //! - [`project`]: reads the metadata files of a project
 //! - [`scan`]: lists directories, checks and hashes files
@@ -35,6 +36,8 @@ pub mod daemon;
 pub mod delivery;
 #[doc(hidden)]
 pub mod engine;
+#[doc(hidden)]
+pub mod ownership;
 #[doc(hidden)]
 pub mod project;
 #[doc(hidden)]

@@ -11,7 +11,6 @@ mod error;
 pub mod fuzzing;
 mod http;
 mod log;
-mod private_dir;
 mod project_list;
 mod regular_file;
 mod retention;
@@ -35,10 +34,6 @@ pub use effective::{EffectiveConfig, EffectiveLimits, EffectiveSettle};
 pub use error::ConfigValueError;
 pub use http::HttpConfig;
 pub use log::LogConfig;
-pub use private_dir::{
-    PrivateDirError, check_parents, check_private_file, ensure_private_dir, private_open_options,
-    read_private_file,
-};
 pub use project_list::{ProjectList, ProjectListError};
 use regular_file::read_regular_file;
 pub use retention::RetentionConfig;

@@ -111,6 +111,7 @@ pub mod sync;
 pub mod task_progress;
 pub mod time;
 pub mod transition;
+pub mod warning_limit;
 pub mod yaml;
 
 #[cfg(test)]

@@ -15,21 +15,13 @@ use crate::core::sync::lock;
 /// Usual time limit for a turn; after it the request fails.
 pub(crate) const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Who makes requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum ClientId {
-    /// Everybody who is not one of the others.
-    Unknown,
-    /// The process at the other end of a Unix socket.
-    Process(i32),
-}
-
 tokio::task_local! {
-    static CLIENT: ClientId;
+    /// See [`Client::process`](crate::api::server::peer::ApiClient::process).
+    static CLIENT: Option<i32>;
 }
 
-/// Runs the requests of a client.
-pub(crate) async fn run_for<T>(client: ClientId, work: impl Future<Output = T>) -> T {
+/// Runs the requests of a process; of `None` are all clients that are not known to be one process.
+pub(crate) async fn run_for<T>(client: Option<i32>, work: impl Future<Output = T>) -> T {
     CLIENT.scope(client, work).await
 }
 
@@ -49,9 +41,9 @@ pub(crate) struct FairPermits {
 struct Waiting {
     free: usize,
     /// The requests of each client that wait.
-    requests: BTreeMap<ClientId, VecDeque<oneshot::Sender<FairPermit>>>,
+    requests: BTreeMap<Option<i32>, VecDeque<oneshot::Sender<FairPermit>>>,
     /// The clients that wait, in the order of their turns.
-    turns: VecDeque<ClientId>,
+    turns: VecDeque<Option<i32>>,
 }
 
 /// Permission to do work, until it is dropped.
@@ -66,7 +58,7 @@ impl FairPermits {
 
     /// Waits for the turn of the client whose request this is.
     pub(crate) async fn acquire(&'static self) -> Result<FairPermit, TurnTimeout> {
-        let client = CLIENT.try_with(|client| *client).unwrap_or(ClientId::Unknown);
+        let client = CLIENT.try_with(|client| *client).unwrap_or_default();
         let turn = {
             let mut waiting = lock(&self.waiting);
             if waiting.free > 0 {
@@ -96,7 +88,7 @@ impl FairPermits {
 }
 
 impl Waiting {
-    fn add(&mut self, client: ClientId, request: oneshot::Sender<FairPermit>) {
+    fn add(&mut self, client: Option<i32>, request: oneshot::Sender<FairPermit>) {
         let requests = self.requests.entry(client).or_default();
         // Those that have stopped waiting need no memory.
         requests.retain(|request| !request.is_closed());
@@ -143,7 +135,7 @@ mod tests {
     async fn clients_take_turns_however_many_requests_each_has() {
         static PERMITS: FairPermits = FairPermits::new(1, TURN_TIMEOUT);
         let first = PERMITS.acquire().await.unwrap();
-        let request = |pid| Box::pin(run_for(ClientId::Process(pid), PERMITS.acquire()));
+        let request = |pid| Box::pin(run_for(Some(pid), PERMITS.acquire()));
         let mut waiting =
             [1, 1, 1, 2, 3].map(|pid| (pid, request(pid))).into_iter().collect::<Vec<_>>();
         for (_, request) in &mut waiting {

@@ -309,6 +309,12 @@ fn stream_limit_leaves_slots_for_requests_and_frees_those_of_closed_clients() {
     rejected.assert_problem(503, "unavailable");
     assert!(rejected.head.contains("retry-after: 1"), "{rejected:?}");
     assert_others_served(&daemon);
+    // A stream begins where it is when its response does.
+    for stream in &mut streams {
+        let mut status_line = [0; 12];
+        stream.read_exact(&mut status_line).unwrap();
+        assert_eq!(&status_line, b"HTTP/1.1 200");
+    }
     // Every stream receives the event.
     project.write("kitty-specs/001-x/new.md", "new");
     for stream in &mut streams {
