@@ -16,16 +16,20 @@ use crate::core::sync::lock;
 pub(crate) const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 
 tokio::task_local! {
-    /// See [`Client::process`](crate::api::server::peer::ApiClient::process).
+    /// See [`ApiClient::process`](crate::api::server::peer::ApiClient::process).
     static CLIENT: Option<i32>;
 }
+
+/// Usual maximum number of requests of a client that wait for a turn; a further one fails. Each of them takes a
+/// connection, of which others need some as well.
+pub(crate) const MAX_WAITING: usize = 64;
 
 /// Runs the requests of a process; of `None` are all clients that are not known to be one process.
 pub(crate) async fn run_for<T>(client: Option<i32>, work: impl Future<Output = T>) -> T {
     CLIENT.scope(client, work).await
 }
 
-/// No turn came within the time limit.
+/// No turn came within the time limit, or too many requests of the client wait for theirs.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TurnTimeout;
 
@@ -33,6 +37,8 @@ pub(crate) struct TurnTimeout;
 #[derive(Debug)]
 pub(crate) struct FairPermits {
     waiting: Mutex<Waiting>,
+    /// Maximum number of waiting requests of a client.
+    max_waiting: usize,
     /// Time limit for a turn.
     timeout: Duration,
 }
@@ -51,9 +57,9 @@ struct Waiting {
 pub(crate) struct FairPermit(&'static FairPermits);
 
 impl FairPermits {
-    pub(crate) const fn new(count: usize, timeout: Duration) -> Self {
+    pub(crate) const fn new(count: usize, max_waiting: usize, timeout: Duration) -> Self {
         let waiting = Waiting { free: count, requests: BTreeMap::new(), turns: VecDeque::new() };
-        Self { waiting: Mutex::new(waiting), timeout }
+        Self { waiting: Mutex::new(waiting), max_waiting, timeout }
     }
 
     /// Waits for the turn of the client whose request this is.
@@ -64,6 +70,9 @@ impl FairPermits {
             if waiting.free > 0 {
                 waiting.free -= 1;
                 return Ok(FairPermit(self));
+            }
+            if waiting.count(client) >= self.max_waiting {
+                return Err(TurnTimeout);
             }
             let (send, turn) = oneshot::channel();
             waiting.add(client, send);
@@ -88,10 +97,16 @@ impl FairPermits {
 }
 
 impl Waiting {
-    fn add(&mut self, client: Option<i32>, request: oneshot::Sender<FairPermit>) {
-        let requests = self.requests.entry(client).or_default();
+    /// Returns how many requests of a client wait.
+    fn count(&mut self, client: Option<i32>) -> usize {
+        let Some(requests) = self.requests.get_mut(&client) else { return 0 };
         // Those that have stopped waiting need no memory.
         requests.retain(|request| !request.is_closed());
+        requests.len()
+    }
+
+    fn add(&mut self, client: Option<i32>, request: oneshot::Sender<FairPermit>) {
+        let requests = self.requests.entry(client).or_default();
         if requests.is_empty() && !self.turns.contains(&client) {
             self.turns.push_back(client);
         }
@@ -133,7 +148,7 @@ mod tests {
 
     #[tokio::test]
     async fn clients_take_turns_however_many_requests_each_has() {
-        static PERMITS: FairPermits = FairPermits::new(1, TURN_TIMEOUT);
+        static PERMITS: FairPermits = FairPermits::new(1, MAX_WAITING, TURN_TIMEOUT);
         let first = PERMITS.acquire().await.unwrap();
         let request = |pid| Box::pin(run_for(Some(pid), PERMITS.acquire()));
         let mut waiting =
@@ -165,10 +180,32 @@ mod tests {
 
     #[tokio::test]
     async fn turn_that_does_not_come_is_an_error_and_loses_no_permit() {
-        static PERMITS: FairPermits = FairPermits::new(1, Duration::ZERO);
+        static PERMITS: FairPermits = FairPermits::new(1, MAX_WAITING, Duration::ZERO);
         let all = PERMITS.acquire().await.unwrap();
         assert_eq!(PERMITS.acquire().await.unwrap_err(), TurnTimeout);
         drop(all);
         PERMITS.acquire().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn requests_of_a_client_beyond_the_maximum_fail_at_once_and_those_of_others_wait() {
+        static PERMITS: FairPermits = FairPermits::new(1, 2, TURN_TIMEOUT);
+        let first = PERMITS.acquire().await.unwrap();
+        let request = |pid| Box::pin(run_for(Some(pid), PERMITS.acquire()));
+        let mut waiting = [1, 1, 2].map(request);
+        for request in &mut waiting {
+            assert!(request.now_or_never().is_none());
+        }
+        assert_eq!(request(1).await.unwrap_err(), TurnTimeout);
+        // One that stops waiting leaves its place to another.
+        let [stopped, others @ ..] = waiting;
+        drop(stopped);
+        let mut another = request(1);
+        assert!((&mut another).now_or_never().is_none());
+        drop(first);
+        for request in others {
+            request.await.unwrap();
+        }
+        another.await.unwrap();
     }
 }

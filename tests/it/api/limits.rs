@@ -422,6 +422,31 @@ fn requests_time_out_while_the_engine_hangs() {
 }
 
 #[test]
+fn rescans_of_a_client_beyond_its_places_fail_at_once() {
+    /// Rescans at a time, and of a client that wait for a turn.
+    const PLACES: usize = 4 + 64;
+    const BEYOND: usize = 30;
+    let project = Project::complete();
+    let hang = project.home().join("hang");
+    let project = project.hang_file(&hang);
+    let daemon = project.start_daemon();
+    // Each rescan waits for the engine, so that none makes place.
+    fs::write(&hang, "").unwrap();
+    let request = "POST /api/rescan HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    let rescans: Vec<UnixStream> = (0..PLACES + BEYOND).map(|_| send(&daemon, request)).collect();
+    wait_for("responses to the rescans beyond", || {
+        let labels = [("route", "/api/rescan"), ("code", "503")];
+        let count = metric(&daemon, "dossierd_requests_total", &labels)?;
+        (count == i64::try_from(BEYOND).unwrap()).then_some(())
+    });
+    assert_others_served(&daemon);
+    fs::remove_file(&hang).unwrap();
+    drop(rescans);
+    assert_eq!(daemon.request("POST", "/api/rescan?sync=true", "").status, 200);
+    daemon.stop();
+}
+
+#[test]
 fn other_user_is_rejected() {
     let project = Project::complete();
     let daemon = project.start_daemon();
