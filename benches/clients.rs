@@ -1,4 +1,5 @@
-//! How much clients can slow down each other: `cargo bench --bench clients`.
+//! How much clients can slow down each other: `cargo bench --bench clients`, and with `-- hostile` only the part
+//! with hostile clients.
 //!
 //! Starts the real program over a real project and opens many connections that misbehave. Prints
 //! figures and whether each promise is met; a broken promise does not fail the run, because a busy
@@ -6,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "it prints figures")]
 #![allow(clippy::cast_precision_loss, reason = "far below 2^52")]
 
+mod hostile_clients;
 mod live_daemon;
 mod project;
 
@@ -21,13 +23,9 @@ use anyhow::{Context as _, ensure};
 use live_daemon::{Daemon, Timings, ms, set_home};
 use project::{FILES, Source, promise};
 
-/// Number of connections that never read, maximum memory with them, and maximum p99 of other
-/// requests.
-const STALLED: usize = 500;
-const MAX_MIB: f64 = 64.0;
-const MAX_RESPONSE_TIME: Duration = Duration::from_millis(10);
-/// Number of connections that are opened and closed.
+/// Number of connections that are opened and closed, and maximum p99 of requests after that.
 const CONNECTS: usize = 10_000;
+const MAX_RESPONSE_TIME: Duration = Duration::from_millis(10);
 /// Number of measured requests, and of those on one connection, with the promised medians.
 const REQUESTS: usize = 300;
 const KEEP_ALIVE_REQUESTS: usize = 2_000;
@@ -47,7 +45,10 @@ const COMMANDS: usize = 10_000;
 fn main() -> anyhow::Result<()> {
     raise_descriptor_limit();
     let scratch = tempfile::tempdir()?;
-    bench_status_command(scratch.path())?;
+    let is_all = !std::env::args().any(|argument| argument == "hostile");
+    if is_all {
+        bench_status_command(scratch.path())?;
+    }
     let (home, root) = (scratch.path().join("home"), scratch.path().join("project"));
     let source = Source::find()?;
     source.repeat(&root)?;
@@ -56,16 +57,18 @@ fn main() -> anyhow::Result<()> {
     let slug = daemon.get("/api/status")?["projects"][0]["features"][0]["feature_slug"].clone();
     let slug = slug.as_str().context("no feature")?.to_owned();
     let overview = format!("/api/dossier/overview?feature={slug}");
-    for (sync, limit) in [("", MAX_KEEP_ALIVE), ("&sync=true", MAX_SYNCED)] {
-        let times = bench_keep_alive(&daemon, &format!("{overview}{sync}"))?;
-        println!("on one connection{sync:<11}     {times}");
-        promise_time("median", times.quantile(0.5), limit);
+    if is_all {
+        for (sync, limit) in [("", MAX_KEEP_ALIVE), ("&sync=true", MAX_SYNCED)] {
+            let times = bench_keep_alive(&daemon, &format!("{overview}{sync}"))?;
+            println!("on one connection{sync:<11}     {times}");
+            promise_time("median", times.quantile(0.5), limit);
+        }
+        bench_broadcast(&daemon, &root, &slug)?;
+        bench_connects(&daemon, &overview)?;
+        bench_own_writes_by_command(&daemon, &root, &slug)?;
+        bench_own_writes(&daemon, &root, &slug)?;
     }
-    bench_broadcast(&daemon, &root, &slug)?;
-    bench_stalled_connections(&daemon, &root, &slug, &overview)?;
-    bench_own_writes_by_command(&daemon, &root, &slug)?;
-    bench_own_writes(&daemon, &root, &slug)?;
-    daemon.stop()
+    hostile_clients::run(daemon, &root, &slug, &overview)
 }
 
 /// Prints the promise of a maximum time, and the ratio of the time to it.
@@ -143,54 +146,17 @@ fn bench_broadcast(daemon: &Daemon, root: &Path, slug: &str) -> anyhow::Result<(
     Ok(())
 }
 
-/// Measures requests while other connections misbehave.
-fn bench_stalled_connections(
-    daemon: &Daemon,
-    root: &Path,
-    slug: &str,
-    overview: &str,
-) -> anyhow::Result<()> {
-    let measure = |situation: &str| -> anyhow::Result<()> {
-        let times = time_requests(daemon, overview)?;
-        println!("a request, {situation:<22} {times}");
-        promise_time("p99", times.quantile(0.99), MAX_RESPONSE_TIME);
-        Ok(())
-    };
-    measure("alone")?;
-    let stalled = stalled_connections(daemon, "GET /api/ev")?;
-    measure(&format!("with {STALLED} half requests"))?;
-    drop(stalled);
-
-    let measure_with = |situation: &str, stalled: Vec<UnixStream>| -> anyhow::Result<()> {
-        measure(&format!("with {STALLED} {situation}"))?;
-        let mib = daemon.mib()?;
-        let ratio = mib / MAX_MIB;
-        promise(
-            &format!("memory with them {mib:.1} MiB, at most {MAX_MIB} ({ratio:.2} of it)"),
-            mib <= MAX_MIB,
-        );
-        drop(stalled);
-        Ok(())
-    };
-    let streams = unread_streams(daemon)?;
-    write_many_files(root, slug)?;
-    daemon.get("/api/status?sync=true")?;
-    measure_with("unread streams", streams)?;
-    let export = format!("/api/dossier/snapshots/export?feature={slug}");
-    for (situation, target) in
-        [("unread pages", "/api/events?since=start"), ("unread exports", &export)]
-    {
-        let accept = "Host: localhost\r\nAccept: application/json";
-        let request = format!("GET {target} HTTP/1.1\r\n{accept}\r\n\r\n");
-        measure_with(situation, stalled_connections(daemon, &request)?)?;
-    }
-
+/// Measures requests after many connections that send nothing.
+fn bench_connects(daemon: &Daemon, overview: &str) -> anyhow::Result<()> {
     let start = Instant::now();
     for _ in 0..CONNECTS {
         drop(UnixStream::connect(&daemon.socket)?);
     }
     println!("{CONNECTS} connects                   {}", ms(start.elapsed()));
-    measure("after them")
+    let times = time_requests(daemon, overview)?;
+    println!("a request, after them             {times}");
+    promise_time("p99", times.quantile(0.99), MAX_RESPONSE_TIME);
+    Ok(())
 }
 
 /// Raises the soft limit of descriptors.
@@ -209,31 +175,6 @@ fn time_requests(daemon: &Daemon, target: &str) -> anyhow::Result<Timings> {
         times.times.push(start.elapsed());
     }
     Ok(times)
-}
-
-/// Opens connections that send `text` and then neither write nor read.
-fn stalled_connections(daemon: &Daemon, text: &str) -> anyhow::Result<Vec<UnixStream>> {
-    let connect = |_| {
-        let mut stream = UnixStream::connect(&daemon.socket)?;
-        stream.write_all(text.as_bytes())?;
-        Ok(stream)
-    };
-    (0..STALLED).map(connect).collect()
-}
-
-/// Opens streams of the whole journal that are not read.
-fn unread_streams(daemon: &Daemon) -> anyhow::Result<Vec<UnixStream>> {
-    stalled_connections(daemon, "GET /api/events?since=start HTTP/1.1\r\nHost: localhost\r\n\r\n")
-}
-
-/// Creates files whose events the unread streams would have to receive.
-fn write_many_files(root: &Path, slug: &str) -> anyhow::Result<()> {
-    let dir = root.join("kitty-specs").join(slug).join("research/many");
-    fs::create_dir_all(&dir)?;
-    for number in 0..2_000 {
-        fs::write(dir.join(format!("{number}.md")), format!("{number}\n"))?;
-    }
-    Ok(())
 }
 
 /// Checks that a request on one connection reflects a write just before it.

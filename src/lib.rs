@@ -9,12 +9,14 @@
 //!
 //! - [`core`]: artifacts, manifests, snapshots, baselines, drift and events; pure
 //! - [`wire`]: models of what the API returns and `--json` prints
+//! - [`ownership`]: which user owns a file, a directory or a TCP socket
 //! - [`config`]: `config.yaml` and the user's directories
 //! - [`project`]: reads the metadata files of a project
 //! - [`scan`]: lists directories, checks and hashes files
 //! - [`watch`]: inotify and the debouncing of its hints
 //! - [`store`]: the durable index and journal
 //! - [`engine`]: owns the current state of all projects; scans once if no daemon runs
+//! - [`history`]: stores versions of artifacts, compares them, brings them back
 //! - [`api`]: the HTTP API and the dashboard
 //! - [`delivery`]: sends events to a webhook
 //! - [`client`]: sends requests to a running daemon
@@ -35,6 +37,10 @@ pub mod daemon;
 pub mod delivery;
 #[doc(hidden)]
 pub mod engine;
+#[doc(hidden)]
+pub mod history;
+#[doc(hidden)]
+pub mod ownership;
 #[doc(hidden)]
 pub mod project;
 #[doc(hidden)]

@@ -15,6 +15,8 @@ use crate::api::request::body::read_json;
 use crate::api::request::query::{Parameters, parse_parameters, percent_decode};
 use crate::api::response::problem::{method_not_allowed, not_found};
 use crate::api::server::http::Server;
+use crate::api::server::listener_log::ListenerLog;
+use crate::api::server::peer::ApiClient;
 use crate::wire::delivery::DeadLetterRequest;
 
 /// Capacity of the connection in bytes.
@@ -43,14 +45,15 @@ async fn respond(bytes: &[u8]) -> Vec<u8> {
         }))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed);
-    let server = Server::new(1, Arc::default(), Arc::new(["/api/x"]), router);
+    let log = Arc::new(ListenerLog::new("fuzzing"));
+    let server = Server::new(1, Arc::default(), log, Arc::new(["/api/x"]), router);
     let (mut client, stream) = tokio::io::duplex(BUFFER_BYTES);
     let mut received = Vec::new();
     let Ok(Some((stream, permit))) = server.accept(async { Ok(stream) }, Some).await else {
         return received;
     };
     let (_stop, stopped) = watch::channel(false);
-    server.serve_connection(stream, None, permit, stopped);
+    server.serve_connection(ApiClient::Unix(None), stream, permit, stopped);
     let _ = client.write_all(bytes).await;
     let _ = client.shutdown().await;
     let _ = client.read_to_end(&mut received).await;

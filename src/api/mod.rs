@@ -23,6 +23,6 @@ pub use dashboard::control::run_dashboard;
 pub use dashboard::kept::{KeepRequest, KeptDashboard};
 pub use dashboard::state::DashboardConfig;
 pub use server::socket::{SocketError, adopt_systemd_socket, bind};
-pub use state::{ApiState, StartTime};
+pub use state::{ApiState, HistoryAccess, StartTime};
 pub use unconfigured::serve_unconfigured;
 pub use unix_listener::serve;

@@ -10,7 +10,7 @@ use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::api::handlers::{
-    artifacts, baseline, delivery, dossier, events, metrics, openapi, projects, status,
+    artifacts, baseline, delivery, dossier, events, history, metrics, openapi, projects, status,
 };
 use crate::api::request::query::{ParameterNames, parse_parameters};
 use crate::api::response::problem::{method_not_allowed, not_found};
@@ -86,6 +86,12 @@ const FEATURE_PARAMETERS: ParameterNames = &["feature", "project", "sync"];
 const ARTIFACTS_PARAMETERS: ParameterNames =
     &["feature", "project", "sync", "class", "wp_id", "step_id", "required_only", "missing_only"];
 const ARTIFACT_PARAMETERS: ParameterNames = &["feature", "project", "sync", "render"];
+const VERSIONS_PARAMETERS: ParameterNames =
+    &["feature", "project", "sync", "artifact_key", "limit"];
+const CONTENT_PARAMETERS: ParameterNames =
+    &["feature", "project", "sync", "hash", "artifact_key", "at"];
+const DIFF_PARAMETERS: ParameterNames =
+    &["feature", "project", "sync", "from", "to", "artifact_key", "stat"];
 const EVENTS_PARAMETERS: ParameterNames = &["since", "type", "feature", "project", "limit", "sync"];
 
 /// Returns the routes that both listeners serve.
@@ -115,6 +121,13 @@ pub(crate) fn shared_routes() -> Vec<Route> {
             .get(baseline::get_baseline, FEATURE_PARAMETERS)
             .post(baseline::accept_baseline, FEATURE_PARAMETERS)
             .delete(baseline::clear_baseline, FEATURE_PARAMETERS),
+        Route::new("/api/dossier/versions")
+            .get(history::list_feature_versions, VERSIONS_PARAMETERS),
+        Route::new("/api/dossier/content").get(history::get_version_content, CONTENT_PARAMETERS),
+        Route::new("/api/dossier/diff").get(history::get_diff, DIFF_PARAMETERS),
+        Route::new("/api/dossier/restore").post(history::restore_files, FEATURE_PARAMETERS),
+        Route::new("/api/history").get(history::get_history, &[]),
+        Route::new("/api/history/purge").post(history::purge_history, &["feature", "project"]),
     ]
 }
 

@@ -16,6 +16,8 @@ use crate::core::time::Timestamp;
 use crate::engine::inbox::Inbox;
 use crate::engine::read_model::StatePublisher;
 use crate::engine::runtime::{EngineHandle, ProjectCalls, ShardPool};
+use crate::history::ContentReader;
+use crate::history::writer::HistoryWriter;
 
 /// Maximum number of event streams; further ones are rejected with 503. It is below the maximum
 /// number of connections, so other requests always find a free one.
@@ -64,6 +66,18 @@ pub struct ApiState {
     pub(crate) subscriber_permits: Arc<Semaphore>,
     pub(crate) http_metrics: Arc<HttpMetrics>,
     pub(crate) dashboard: Dashboard,
+    pub(crate) history: HistoryAccess,
+}
+
+/// Access to the versions of artifacts.
+#[derive(Debug)]
+pub struct HistoryAccess {
+    /// Stores and removes versions.
+    pub writer: Arc<HistoryWriter>,
+    /// Reads versions.
+    pub reader: ContentReader,
+    /// Path of the content store, for the status.
+    pub path: PathBuf,
 }
 
 impl ApiState {
@@ -74,6 +88,7 @@ impl ApiState {
         config: watch::Receiver<ConfigState>,
         started_at: StartTime,
         dashboard: DashboardConfig,
+        history: HistoryAccess,
     ) -> Self {
         Self {
             inbox: Arc::clone(&engine.inbox),
@@ -89,6 +104,7 @@ impl ApiState {
             subscriber_permits: Arc::new(Semaphore::new(MAX_SUBSCRIBERS)),
             http_metrics: Arc::default(),
             dashboard: Dashboard::new(dashboard),
+            history,
         }
     }
 }

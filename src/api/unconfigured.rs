@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::api::response::json::json_response;
 use crate::api::router::with_server_header;
 use crate::api::server::http::Server;
-use crate::api::unix_listener::{MAX_CONNECTIONS, accept_connections, refuse_pages};
+use crate::api::unix_listener::{MAX_CONNECTIONS, accept_connections, new_log, refuse_pages};
 use crate::config::ConfigState;
 use crate::wire::hint::HintCode;
 use crate::wire::problem::{Problem, ProblemCode};
@@ -31,7 +31,8 @@ pub async fn serve_unconfigured(
     let router = Router::new().route(HEALTH_PATH, get(get_health)).fallback(get_problem);
     let router = router.method_not_allowed_fallback(get_problem);
     let router = refuse_pages(with_server_header(router).with_state(config));
-    let server = Server::new(MAX_CONNECTIONS, Arc::default(), Arc::new([HEALTH_PATH]), router);
+    let paths = Arc::new([HEALTH_PATH]);
+    let server = Server::new(MAX_CONNECTIONS, Arc::default(), new_log(), paths, router);
     accept_connections(listener, &server, stop).await;
 }
 

@@ -14,8 +14,9 @@ use tokio::sync::watch;
 
 use crate::api::dashboard::control;
 use crate::api::router::{Route, build_router, shared_routes};
-use crate::api::server::http::{Server, backoff_after_accept_error, warn_of_refused_user};
-use crate::api::server::peer::{client_of, is_own_user};
+use crate::api::server::http::Server;
+use crate::api::server::listener_log::ListenerLog;
+use crate::api::server::peer::{ApiClient, is_own_user};
 use crate::api::state::ApiState;
 use crate::wire::hint::HintCode;
 use crate::wire::problem::{Problem, ProblemCode};
@@ -30,8 +31,13 @@ pub async fn serve(listener: Listener, api: Arc<ApiState>, stop: watch::Receiver
     let routes = routes();
     let paths = routes.iter().map(|route| route.path).collect();
     let service = refuse_pages(build_router(api, routes));
-    let server = Server::new(MAX_CONNECTIONS, metrics, paths, service);
+    let server = Server::new(MAX_CONNECTIONS, metrics, new_log(), paths, service);
     accept_connections(&listener, &server, stop).await;
+}
+
+/// Returns the log of a listener at a Unix socket.
+pub(crate) fn new_log() -> Arc<ListenerLog> {
+    Arc::new(ListenerLog::new("socket"))
 }
 
 /// Serves the connections of the same user until `stop` turns true, then drops all connections.
@@ -48,12 +54,12 @@ pub(crate) async fn accept_connections(
             accepted = server.accept(listener.accept(), admit) => accepted,
         };
         match accepted {
-            Ok(None) => warn_of_refused_user("socket"),
+            Ok(None) => {}
             Ok(Some((stream, permit))) => {
-                let client = client_of(&stream);
-                server.serve_client(client, stream, None, permit, connection_stop.clone());
+                let client = ApiClient::of_unix(&stream);
+                server.serve_connection(client, stream, permit, connection_stop.clone());
             }
-            Err(error) => backoff_after_accept_error(&error).await,
+            Err(error) => server.backoff_after_accept_error(&error).await,
         }
     }
 }

@@ -9,6 +9,8 @@ pub(super) enum CommandExit {
     Success,
     /// The command failed.
     Failed,
+    /// `diff`: the states differ.
+    Different,
     /// The arguments are wrong: a path is in no project.
     Usage,
     /// The command needs a daemon, and none responds.
@@ -30,7 +32,7 @@ impl CommandExit {
     pub(super) fn code(self) -> u8 {
         match self {
             Self::Success => 0,
-            Self::Failed => 1,
+            Self::Failed | Self::Different => 1,
             Self::Usage => 2,
             Self::NoDaemon => 3,
             Self::Incomplete => 10,

@@ -6,11 +6,12 @@ use std::path::Path;
 /// A fuzz target: its name, and what it does with an input.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 5] = [
+const TARGETS: [Target; 6] = [
     ("configuration", crate::config::fuzzing::run),
     ("document", crate::wire::fuzzing::run),
     ("event_stream", crate::client::fuzzing::run),
     ("http_request", crate::api::fuzzing::run),
+    ("layout", crate::core::fuzzing::run_layout),
     ("manifest", crate::core::fuzzing::run),
 ];
 

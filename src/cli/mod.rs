@@ -21,7 +21,9 @@ mod user_dirs;
 use std::process::ExitCode;
 
 use crate::core::diagnostics::FileError;
+use crate::core::history::revision::RevisionError;
 use crate::core::path::is_unprintable;
+use crate::history::states::PastStateError;
 use crate::project::LocateError;
 use crate::wire::hint::HintCode;
 use args::{Cli, CliCommand, Color};
@@ -84,6 +86,12 @@ fn dispatch(cli: &Cli) -> anyhow::Result<CommandExit> {
         CliCommand::Artifacts(args) => commands::artifacts::run(args),
         CliCommand::Show(args) => commands::show::run(args),
         CliCommand::Drift(args) => commands::drift::run(args),
+        CliCommand::Diff(args) => {
+            commands::diff::run(args).or_else(|error| Ok(report_diff_error(&error)))
+        }
+        CliCommand::Log(args) => commands::log::run(args),
+        CliCommand::Restore(args) => commands::restore::run(args),
+        CliCommand::History(args) => commands::history::run(args),
         CliCommand::Report(args) => commands::report::run(args),
         CliCommand::Baseline(args) => commands::baseline::run(args),
         CliCommand::Service(args) => commands::service::run(args),
@@ -94,6 +102,14 @@ fn dispatch(cli: &Cli) -> anyhow::Result<CommandExit> {
         CliCommand::Delivery(args) => commands::delivery::run(args),
         CliCommand::Completions(args) => commands::completions::print_completions(args),
         CliCommand::Man(args) => commands::completions::print_man_page(args),
+    }
+}
+
+/// Prints an error of `diff`, whose exit code 1 means that there is a difference.
+fn report_diff_error(error: &anyhow::Error) -> CommandExit {
+    match report_error(error) {
+        CommandExit::Failed => CommandExit::Usage,
+        exit => exit,
     }
 }
 
@@ -109,6 +125,13 @@ fn report_error(error: &anyhow::Error) -> CommandExit {
     }
     let locate_error = error.chain().find_map(|cause| cause.downcast_ref::<LocateError>());
     if let Some(LocateError::NotRecognised { .. }) = locate_error {
+        return CommandExit::Usage;
+    }
+    let is_revision = error.chain().any(|cause| {
+        cause.downcast_ref::<PastStateError>().is_some()
+            || cause.downcast_ref::<RevisionError>().is_some()
+    });
+    if is_revision || daemon::connection::has_hint(error, HintCode::InvalidRevision) {
         return CommandExit::Usage;
     }
     let is_invalid = error.chain().any(|cause| cause.downcast_ref::<FileError>().is_some())

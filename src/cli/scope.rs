@@ -9,14 +9,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::cli::args::ProjectArgs;
-use crate::cli::local::git::ignored_by_git;
-use crate::cli::local::target::{LocalTarget, is_path};
+use crate::cli::local::target::{LocalTarget, is_path, with_locator};
 use crate::cli::user_dirs::user_dirs;
 use crate::client;
 use crate::config::LoadedConfig;
 use crate::core::path::escape_bytes;
-use crate::engine::settings::settings;
-use crate::project::{Locator, LoneFeature};
+use crate::project::{LoneFeature, ignored_by_git};
 use crate::wire::status::{ProjectStatus, Status};
 
 /// A project by its root and a feature by its slug.
@@ -53,10 +51,9 @@ impl Scope {
         let mut config =
             LoadedConfig::from_file(&user_dirs()?.config_file()).config.unwrap_or_default();
         config.resolve_projects(|path| path.canonicalize().ok());
-        let layouts = user_dirs()?.layouts_dir();
-        let settings_of = |root: &Path| settings(&config, root);
-        let locator = Locator { settings_of: &settings_of, user_layouts: Some(&layouts) };
-        let located = locator.locate(Path::new("."), LoneFeature::Refuse);
+        let located = with_locator(&config, &user_dirs()?.layouts_dir(), |locator| {
+            locator.locate(Path::new("."), LoneFeature::Refuse)
+        });
         Ok(located.ok().map(|located| located.root))
     }
 
@@ -93,10 +90,9 @@ pub(crate) fn roots_below(args: &ProjectArgs) -> Vec<PathBuf> {
     }
     let mut config = LoadedConfig::from_file(&dirs.config_file()).config.unwrap_or_default();
     config.resolve_projects(|path| path.canonicalize().ok());
-    let layouts = dirs.layouts_dir();
-    let settings_of = |root: &Path| settings(&config, root);
-    let locator = Locator { settings_of: &settings_of, user_layouts: Some(&layouts) };
-    let found = locator.locate_all(Path::new("."), LoneFeature::Refuse, &ignored_by_git);
+    let found = with_locator(&config, &dirs.layouts_dir(), |locator| {
+        locator.locate_all(Path::new("."), LoneFeature::Refuse, &ignored_by_git)
+    });
     found.unwrap_or_default().into_iter().map(|located| located.root).collect()
 }
 

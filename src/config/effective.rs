@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::units::{format_duration, format_size};
 use super::{Config, ProjectConfig, ReceiverUser, SecretSource, WebhookConfig, WebhookFormat};
+use crate::core::quantity::{format_duration, format_size};
 
 /// Every key with its value. Serialized as YAML it is an equivalent configuration, except for the
 /// redacted URL of the webhook.
@@ -17,6 +17,7 @@ pub struct EffectiveConfig {
     settle: EffectiveSettle,
     http: EffectiveHttp,
     journal: EffectiveRetention,
+    history: EffectiveHistory,
     log: String,
     scrub: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,6 +98,16 @@ struct EffectiveRetention {
     max_bytes: String,
 }
 
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct EffectiveHistory {
+    enabled: bool,
+    max_bytes: String,
+    max_file: String,
+    max_age: String,
+    exclude: Vec<String>,
+    runtime: bool,
+}
+
 impl Config {
     /// Returns the budgets, completed by the defaults.
     #[must_use]
@@ -137,6 +148,14 @@ impl Config {
             journal: EffectiveRetention {
                 max_age: format_duration(self.journal.max_age()),
                 max_bytes: format_size(self.journal.max_bytes()),
+            },
+            history: EffectiveHistory {
+                enabled: self.history.is_enabled(),
+                max_bytes: format_size(self.history.max_bytes()),
+                max_file: format_size(self.history.max_file()),
+                max_age: format_duration(self.history.max_age()),
+                exclude: self.history.exclude().map(|one| one.as_str().to_owned()).collect(),
+                runtime: self.history.stores_runtime(),
             },
             log: self.log.as_str().to_owned(),
             scrub: self.scrub.period().map_or("off".to_owned(), format_duration),

@@ -53,6 +53,12 @@ pub enum ConfigValueError {
     /// A Unix socket whose path is not absolute.
     #[error("the path of the socket is not absolute; write `unix:/path/of/socket`")]
     RelativeSocket,
+    /// A query after the path of a Unix socket.
+    #[error(
+        "`?` and `#` are not allowed in the path of the socket; the path and query of the request follow it \
+         after a colon, as in `unix:/path/of/socket:/path?query`"
+    )]
+    SocketQuery,
     /// Text that is not a user.
     #[error("write the name or the id of a user, or `*` for everybody")]
     InvalidUser,
@@ -90,5 +96,17 @@ pub enum ConfigValueError {
     TimeoutTooLong {
         /// The longest accepted timeout.
         max_seconds: u64,
+    },
+    /// A size that is too small.
+    #[error("write at least {min}")]
+    SizeTooSmall {
+        /// The smallest accepted size.
+        min: String,
+    },
+    /// A size that is too large.
+    #[error("write at most {max}")]
+    SizeTooLarge {
+        /// The largest accepted size.
+        max: String,
     },
 }

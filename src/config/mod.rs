@@ -9,9 +9,9 @@ mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod history;
 mod http;
 mod log;
-mod private_dir;
 mod project_list;
 mod regular_file;
 mod retention;
@@ -33,12 +33,9 @@ use crate::core::pattern::Pattern;
 use crate::core::yaml::{ParseError, deserialize_text, parse_strict};
 pub use effective::{EffectiveConfig, EffectiveLimits, EffectiveSettle};
 pub use error::ConfigValueError;
+pub use history::HistoryConfig;
 pub use http::HttpConfig;
 pub use log::LogConfig;
-pub use private_dir::{
-    PrivateDirError, check_parents, check_private_file, ensure_private_dir, private_open_options,
-    read_private_file,
-};
 pub use project_list::{ProjectList, ProjectListError};
 use regular_file::read_regular_file;
 pub use retention::RetentionConfig;
@@ -76,6 +73,9 @@ pub struct Config {
     /// Retention of events.
     #[serde(default)]
     pub journal: RetentionConfig,
+    /// Storing of contents.
+    #[serde(default)]
+    pub history: HistoryConfig,
     /// Log filter of the daemon.
     #[serde(default)]
     pub log: LogConfig,
@@ -334,7 +334,7 @@ settle: {appear_ms: 20}
         for (text, expected) in [
             (
                 "project: []\n",
-                "1:1: unknown field `project`, expected one of `projects`, `ignore_defaults`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`, `webhook`; did you mean `projects`?",
+                "1:1: unknown field `project`, expected one of `projects`, `ignore_defaults`, `limits`, `settle`, `http`, `journal`, `history`, `log`, `scrub`, `webhook`; did you mean `projects`?",
             ),
             (
                 "projects:\n  - path: /a\n    featurs: []\n",

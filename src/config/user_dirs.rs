@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use etcetera::base_strategy::{BaseStrategy as _, Xdg};
 
 use super::error::ConfigValueError;
-use super::private_dir::read_private_file;
 use super::project_list::ProjectList;
+use crate::ownership::read_private_file;
 
 /// The file in the state directory that the daemon locks, and in which it records its socket.
 pub const LOCK_FILE: &str = "dossierd.lock";

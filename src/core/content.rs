@@ -10,6 +10,7 @@ use simdutf8::compat::from_utf8;
 use super::digest::Digest;
 use super::frontmatter;
 use super::path::RelPath;
+use super::pattern::PatternSet;
 use super::task_progress::without_box_marks;
 
 /// Extensions of text files, which must be valid UTF-8 (`docs/specification.md#text-types`).
@@ -285,6 +286,20 @@ impl Utf8Validator {
     fn finish(self) -> Result<(), InvalidUtf8> {
         if self.partial_len == 0 { Ok(()) } else { Err(InvalidUtf8(self.offset)) }
     }
+}
+
+/// Returns true if two versions of a file at `path` have the same content but for bookkeeping:
+/// their static hashes are known and equal. Marks of boxes are bookkeeping in files that match
+/// `box_churn`.
+#[must_use]
+pub fn has_same_static_part(
+    path: &RelPath,
+    one: Option<&Digest>,
+    other: Option<&Digest>,
+    box_churn: &PatternSet,
+) -> bool {
+    let counts = FileKind::from_path(path) != FileKind::TaskList || box_churn.is_match(path);
+    counts && one.is_some() && one == other
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ pub fn decide_step(
     facts: &SpecFacts,
 ) -> CurrentStep {
     let position = |id: &str| mission.steps.iter().position(|step| step.as_ref() == id);
-    let by_files = || find_by_files(mission, facts).filter(|_| inputs.by_files);
+    let by_files = || inputs.by_files.then(|| find_by_files(mission, facts)).flatten();
     let state = || inputs.state.as_ref().and_then(|(id, file)| Some((position(id)?, file)));
     let (index, source, warning) = match (named, by_files(), state()) {
         (Some((id, source)), ..) => {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::{ArtifactClass, ArtifactKey, ArtifactRef, ArtifactState, RequiredStatus};
 use super::baseline::{Baseline, BaselineArtifact, BaselineFile};
-use super::content::FileKind;
+use super::content::has_same_static_part;
 use super::digest::Digest;
 use super::identity::BaselineKey;
 use super::path::RelPath;
@@ -240,6 +240,17 @@ impl Drift {
         of_kind.map(|difference| difference.artifact_key.as_ref()).collect()
     }
 
+    /// Returns the keys of what is in the baseline and not present, sorted.
+    #[must_use]
+    pub fn missing_keys(&self) -> Vec<&str> {
+        let is_missing = |difference: &&Difference| {
+            let kind = difference.kind;
+            matches!(kind, DifferenceKind::MissingInLocal | DifferenceKind::FeatureMissing)
+        };
+        let missing = self.differences.iter().filter(is_missing);
+        missing.map(|difference| difference.artifact_key.as_ref()).collect()
+    }
+
     /// Returns the keys of the differences that are churn, sorted.
     #[must_use]
     pub fn churn_keys(&self) -> Vec<&str> {
@@ -381,11 +392,9 @@ fn changed_difference(
         ArtifactState::Present { static_hash, .. } => static_hash.as_deref(),
         ArtifactState::Absent(_) => None,
     };
+    let accepted_static = accepted.static_hash_sha256.as_ref();
     let path = &current.relative_path;
-    let counts = FileKind::from_path(path) != FileKind::TaskList || box_churn.is_match(path);
-    let same_static = counts
-        && current_static.is_some()
-        && current_static == accepted.static_hash_sha256.as_ref();
+    let same_static = has_same_static_part(path, current_static, accepted_static, box_churn);
     Difference {
         kind: DifferenceKind::Changed,
         churn: same_static || current.artifact_class == ArtifactClass::Runtime,

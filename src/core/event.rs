@@ -151,6 +151,9 @@ pub struct SnapshotComputed {
     /// Progress of the work, or null.
     #[serde(default)]
     pub progress: Option<TaskProgress>,
+    /// Former slug of a feature that was moved to an archive, in its first snapshot after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_feature_slug: Option<FeatureSlug>,
 }
 
 /// Payload of `mission_dossier_parity_drift_detected`: a feature's state differs from its baseline.
@@ -272,6 +275,7 @@ mod tests {
                 relative_path: None,
             }),
             Payload::SnapshotComputed(SnapshotComputed {
+                previous_feature_slug: None,
                 progress: Some(TaskProgress {
                     done: 1,
                     total: 3,

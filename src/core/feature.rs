@@ -12,8 +12,9 @@ use super::drift::Drift;
 use super::feature_context::UnknownReason;
 use super::identity::BaselineKey;
 use super::inventory::InventoryEntry;
+use super::layout::DOCUMENTS_MISSION;
 use super::manifest::{EMBEDDED_MISSIONS, MissionType};
-use super::path::RelPath;
+use super::path::{FeatureSlug, RelPath};
 use super::pattern::Pattern;
 use super::provenance::ProvenanceRules;
 use super::snapshot::MissionDossierSnapshot;
@@ -98,6 +99,8 @@ pub struct FeatureMetadata {
     pub baseline_foreign: bool,
     /// For whom the baseline counts that is in `baseline`, or would be.
     pub baseline_scope: BaselineScope,
+    /// Slug under which the baseline was accepted, before the feature was moved to an archive.
+    pub former_slug: Option<FeatureSlug>,
 }
 
 impl FeatureMetadata {
@@ -105,14 +108,18 @@ impl FeatureMetadata {
     /// manifest count: it is for all machines and branches.
     #[must_use]
     pub fn compared_key(&self) -> BaselineKey {
+        let mut key = self.baseline_key.clone();
+        if let Some(former) = &self.former_slug {
+            former.as_str().clone_into(&mut key.feature_slug);
+        }
         match (&self.baseline, self.baseline_scope) {
             (BaselineFile::Valid(baseline), BaselineScope::Shared) => BaselineKey {
                 project_uuid: baseline.baseline_key.project_uuid.clone(),
                 node_id: baseline.baseline_key.node_id.clone(),
                 target_branch: baseline.baseline_key.target_branch.clone(),
-                ..self.baseline_key.clone()
+                ..key
             },
-            _ => self.baseline_key.clone(),
+            _ => key,
         }
     }
 
@@ -208,6 +215,12 @@ impl Feature {
     #[must_use]
     pub fn progress(&self) -> Option<TaskProgress> {
         self.dossier.context.step.file_progress.or(self.metadata.progress)
+    }
+
+    /// Returns true for the documents of the project: it is none of the features that are counted.
+    #[must_use]
+    pub fn is_documents(&self) -> bool {
+        self.dossier.context.mission_type.as_str() == DOCUMENTS_MISSION
     }
 
     /// Returns true if the feature is archived: its completeness is shown and does not count.

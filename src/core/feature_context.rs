@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::current_step::{CurrentStep, StepInputs, StepSource};
 use super::manifest::{Mission, MissionType};
 use super::path::{FeatureSlug, RelPath};
+use super::pattern::PatternSet;
 
 /// The feature of a dossier, and the rules by which it is evaluated.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct FeatureContext {
     pub mission_run_id: String,
     /// Expected artifacts; `None` if there is no manifest.
     pub mission: Option<Arc<Mission>>,
+    /// Files that are metadata of the feature by its layout, and never artifacts.
+    pub state_files: PatternSet,
     /// Step that a runtime or the configuration names, and which of them.
     pub named_step: Option<(Arc<str>, StepSource)>,
     /// What decides the step without one.
@@ -51,6 +54,7 @@ impl FeatureContext {
             && self.feature_dir == other.feature_dir
             && self.mission_type == other.mission_type
             && self.mission_run_id == other.mission_run_id
+            && self.state_files == other.state_files
             && self.named_step == other.named_step
             && self.step_inputs == other.step_inputs
             && self.unknown_reason == other.unknown_reason

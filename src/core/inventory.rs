@@ -10,10 +10,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::artifact::{
-    Absence, ArtifactRef, ArtifactState, ErrorReason, FileSignature, Observation, RequiredStatus,
+    Absence, ArtifactClass, ArtifactRef, ArtifactState, ErrorReason, FileSignature, Observation,
+    RequiredStatus,
 };
 use super::artifact_list::sorted_artifacts;
 use super::classify::conventional_class;
+use super::content::has_same_static_part;
 use super::counts::Counts;
 use super::current_step::{CurrentStep, SpecFacts, decide_step};
 use super::digest::Digest;
@@ -22,7 +24,8 @@ use super::feature_context::{Completeness, FeatureContext, UnknownReason};
 use super::key::artifact_key;
 use super::manifest::{ArtifactSpec, Mission};
 use super::path::RelPath;
-use super::task_progress::TaskProgress;
+use super::pattern::PatternSet;
+use super::task_progress::{RelationCounts, TaskProgress};
 use super::time::Timestamp;
 use crate::core::incremental_hash::IncrementalHasher;
 use crate::core::sorted_chunks::{Keyed, SortedChunks};
@@ -68,6 +71,8 @@ pub struct Inventory {
     spec_usage: Vec<SpecUsage>,
     /// Files that were deleted and count as there for the step, so that it does not fall.
     kept_paths: BTreeSet<RelPath>,
+    /// The present files of the relation between files, if the layout has one.
+    relation: RelationCounts,
     /// Counts of the files. Absent specs are few and counted on request.
     counts: Counts,
     /// Hashes of the present files, for the parity hash.
@@ -110,6 +115,7 @@ impl Inventory {
             entries: SortedChunks::default(),
             spec_usage: vec![SpecUsage::default(); specs],
             kept_paths: BTreeSet::new(),
+            relation: RelationCounts::default(),
             counts: Counts::default(),
             hashes: SortedChunks::default(),
             tree_hasher: IncrementalHasher::default(),
@@ -132,23 +138,22 @@ impl Inventory {
         inventory
     }
 
-    /// Returns true if both have files at the same paths, which differ in bookkeeping at most.
+    /// Returns true if both have the same files, as far as they are known: at the same paths, with
+    /// contents that were read and differ in bookkeeping at most. Files of class `runtime` do not
+    /// count, and there must be others. `box_churn` is that of the features.
     #[must_use]
-    pub fn has_same_files(&self, other: &Self) -> bool {
-        let is_same = |(mine, theirs): (&InventoryEntry, &InventoryEntry)| {
-            let (mine, theirs) = (&mine.artifact, &theirs.artifact);
-            let same_static = match (&mine.state, &theirs.state) {
-                (
-                    ArtifactState::Present { static_hash: Some(one), .. },
-                    ArtifactState::Present { static_hash: Some(other), .. },
-                ) => one == other,
-                _ => false,
-            };
-            mine.relative_path == theirs.relative_path
-                && (mine.hash() == theirs.hash() || same_static)
-        };
-        self.entries.len() == other.entries.len()
-            && self.entries.iter().zip(other.entries.iter()).all(is_same)
+    pub fn has_same_files(&self, other: &Self, box_churn: &PatternSet) -> bool {
+        let counts =
+            |entry: &&InventoryEntry| entry.artifact.artifact_class != ArtifactClass::Runtime;
+        let mut others = other.entries.iter().filter(counts);
+        let mut is_empty = true;
+        for entry in self.entries.iter().filter(counts) {
+            is_empty = false;
+            if !others.next().is_some_and(|other| is_same_file(entry, other, box_churn)) {
+                return false;
+            }
+        }
+        !is_empty && others.next().is_none()
     }
 
     /// Returns the feature and the rules by which it is evaluated.
@@ -167,6 +172,9 @@ impl Inventory {
     pub fn set(&mut self, observation: Observation, now: Timestamp) -> EntryChange {
         let (signature, racy) = (observation.signature, observation.racy);
         let before = self.remove_entry(&observation.path);
+        if self.context.state_files.is_match(&observation.path) {
+            return EntryChange { before, after: None };
+        }
         let matching = self.matching_specs(&observation.path);
         let artifact = Arc::new(self.classify(observation, &matching, before.as_deref(), now));
         self.insert_entry(
@@ -226,9 +234,8 @@ impl Inventory {
 
     /// Returns the progress that follows from which files exist.
     fn file_progress(&self) -> Option<TaskProgress> {
-        let relation = self.context.step_inputs.relation.as_ref()?;
-        let present = self.entries.iter().filter(|entry| entry.artifact.is_present());
-        let progress = relation.count(present.map(|entry| &entry.artifact.relative_path));
+        self.context.step_inputs.relation.as_ref()?;
+        let progress = self.relation.progress();
         (!progress.is_empty()).then_some(progress)
     }
 
@@ -260,7 +267,7 @@ impl Inventory {
     }
 
     /// Inserts a file of an earlier inventory and classifies it again; returns the change if its
-    /// key or metadata changed. An unchanged artifact still shares its memory with the earlier
+    /// key or metadata changed, or it is not an artifact any more. An unchanged artifact still shares its memory with the earlier
     /// inventory. There must be no file at this path yet.
     pub fn insert_reclassified(
         &mut self,
@@ -268,6 +275,9 @@ impl Inventory {
         now: Timestamp,
     ) -> Option<EntryChange> {
         let before = &entry.artifact;
+        if self.context.state_files.is_match(&before.relative_path) {
+            return Some(EntryChange { before: Some(entry.artifact), after: None });
+        }
         let observation = Observation {
             path: before.relative_path.clone(),
             size_bytes: before.size_bytes,
@@ -491,6 +501,7 @@ impl Inventory {
     fn insert_entry(&mut self, entry: InventoryEntry, matching: &[usize]) {
         self.update_spec_usage(&entry.artifact, matching, |count| *count += 1);
         self.counts.add(&entry.artifact);
+        self.update_relation(&entry.artifact, true);
         if let Some(hash) = entry.artifact.hash() {
             self.add_hash(hash);
         }
@@ -501,10 +512,19 @@ impl Inventory {
         let entry = self.entries.remove(path)?;
         self.update_spec_usage(&entry.artifact, &self.matching_specs(path), |count| *count -= 1);
         self.counts.remove(&entry.artifact);
+        self.update_relation(&entry.artifact, false);
         if let Some(hash) = entry.artifact.hash() {
             self.remove_hash(hash);
         }
         Some(entry.artifact)
+    }
+
+    fn update_relation(&mut self, artifact: &ArtifactRef, exists: bool) {
+        if let Some(relation) = &self.context.step_inputs.relation
+            && artifact.is_present()
+        {
+            self.relation.set(relation, &artifact.relative_path, exists);
+        }
     }
 
     fn add_hash(&mut self, hash: Digest) {
@@ -584,6 +604,23 @@ impl fmt::Debug for Inventory {
         let slug = &self.context.feature_slug;
         write!(f, "Inventory({slug}, {} files)", self.entries.len())
     }
+}
+
+/// Returns true if both are at the same path and were read, with contents that differ in bookkeeping
+/// at most.
+fn is_same_file(one: &InventoryEntry, other: &InventoryEntry, box_churn: &PatternSet) -> bool {
+    let (
+        ArtifactState::Present { hash, static_hash },
+        ArtifactState::Present { hash: other_hash, static_hash: other_static },
+    ) = (&one.artifact.state, &other.artifact.state)
+    else {
+        return false;
+    };
+    let path = &one.artifact.relative_path;
+    let (static_part, other_static) = (static_hash.as_deref(), other_static.as_deref());
+    let same_content =
+        hash == other_hash || has_same_static_part(path, static_part, other_static, box_churn);
+    *path == other.artifact.relative_path && same_content
 }
 
 /// Returns true if other files may be below an artifact that cannot be read: only files have a size.

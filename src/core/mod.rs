@@ -93,6 +93,7 @@ pub mod frontmatter;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod git_index;
+pub mod history;
 pub mod identity;
 pub mod ignore;
 mod incremental_hash;
@@ -105,6 +106,7 @@ pub mod path;
 pub mod pattern;
 pub mod progress;
 pub mod provenance;
+pub mod quantity;
 pub mod snapshot;
 pub mod sorted_chunks;
 pub mod suggest;
@@ -112,6 +114,7 @@ pub mod sync;
 pub mod task_progress;
 pub mod time;
 pub mod transition;
+pub mod warning_limit;
 pub mod yaml;
 
 #[cfg(test)]

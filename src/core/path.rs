@@ -305,6 +305,28 @@ impl FeatureSlug {
         }
         name
     }
+
+    /// Returns the slug of a name that [`FeatureSlug::file_name`] returned; `None` for any other
+    /// name. One that was shortened is taken for the slug that it looks like.
+    #[must_use]
+    pub fn of_file_name(name: &[u8]) -> Option<Self> {
+        let mut bytes = Vec::with_capacity(name.len());
+        let mut rest = name;
+        while let Some((first, tail)) = rest.split_first() {
+            rest = match (first, tail) {
+                (b'%', [high, low, tail @ ..]) => {
+                    let digits = [*high, *low];
+                    bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+                    tail
+                }
+                (byte, tail) => {
+                    bytes.push(*byte);
+                    tail
+                }
+            };
+        }
+        Self::new(&bytes).filter(|slug| slug.file_name().as_bytes() == name)
+    }
 }
 
 impl Serialize for FeatureSlug {
@@ -442,7 +464,14 @@ mod tests {
                 ),
             ),
         ] {
-            assert_eq!(FeatureSlug::new(slug.as_bytes()).unwrap().file_name(), expected);
+            let parsed = FeatureSlug::new(slug.as_bytes()).unwrap();
+            assert_eq!(parsed.file_name(), expected);
+            let is_shortened = slug == long;
+            let back = FeatureSlug::of_file_name(expected.as_bytes());
+            assert_eq!(back == Some(parsed), !is_shortened, "{slug}");
+        }
+        for name in ["a%2fb", "a%zz", "a%2", "%61", ".x", ""] {
+            assert_eq!(FeatureSlug::of_file_name(name.as_bytes()), None, "{name}");
         }
     }
 

@@ -55,6 +55,9 @@ pub enum PatternError {
     /// The wildcards are invalid.
     #[error("invalid pattern `{0}`: {1}")]
     Glob(String, globset::ErrorKind),
+    /// With the values of its variables it is longer than any path. The maximum in bytes.
+    #[error("with the values of its variables the pattern is longer than {0} bytes; shorten them")]
+    TooLong(usize),
 }
 
 /// A valid pattern that is larger than `globset` compiles.
@@ -180,7 +183,7 @@ impl<'de> Deserialize<'de> for Pattern {
 }
 
 /// Compiled patterns that are matched one after the other.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct PatternSet(Vec<Pattern>);
 
 impl fmt::Debug for PatternSet {

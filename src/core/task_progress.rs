@@ -1,7 +1,7 @@
 //! How much of the work of a feature is done: boxes of Markdown lists, states of items, and files
 //! with a partner (`docs/specification.md#progress`).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
@@ -233,19 +233,58 @@ pub struct Relation {
     pub partner: Pattern,
 }
 
-impl Relation {
-    /// Counts the files, as done where the partner exists.
-    pub fn count<'p>(&self, paths: impl Iterator<Item = &'p RelPath>) -> TaskProgress {
-        let (mut files, mut partners) = (Vec::new(), HashSet::new());
-        for path in paths {
-            files.extend(stem(&self.files, path));
-            partners.extend(stem(&self.partner, path));
+/// The files of a [`Relation`] that exist, with the numbers that follow from them. Each change costs
+/// the same, however many files there are.
+#[derive(Debug, Clone, Default)]
+pub struct RelationCounts {
+    stems: BTreeMap<Box<[u8]>, StemFiles>,
+    progress: TaskProgress,
+}
+
+/// Which files of a stem exist.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct StemFiles {
+    has_file: bool,
+    has_partner: bool,
+}
+
+impl StemFiles {
+    fn progress(self) -> TaskProgress {
+        let done = u64::from(self.has_file && self.has_partner);
+        TaskProgress { done, total: u64::from(self.has_file), ..TaskProgress::default() }
+    }
+}
+
+impl RelationCounts {
+    /// Records whether a file exists at a path, which may be none of the relation.
+    pub fn set(&mut self, relation: &Relation, path: &RelPath, exists: bool) {
+        let (file, partner) = (stem(&relation.files, path), stem(&relation.partner, path));
+        if let Some(stem) = file {
+            self.update(stem, |files| files.has_file = exists);
         }
-        let mut progress = TaskProgress::default();
-        for file in files {
-            progress.add(if partners.contains(file) { ItemState::Done } else { ItemState::Open });
+        if let Some(stem) = partner {
+            self.update(stem, |files| files.has_partner = exists);
         }
-        progress
+    }
+
+    fn update(&mut self, stem: &[u8], change: impl Fn(&mut StemFiles)) {
+        let before = self.stems.get(stem).copied().unwrap_or_default();
+        let mut now = before;
+        change(&mut now);
+        let (removed, added) = (before.progress(), now.progress());
+        self.progress.done = self.progress.done + added.done - removed.done;
+        self.progress.total = self.progress.total + added.total - removed.total;
+        if now == StemFiles::default() {
+            self.stems.remove(stem);
+        } else {
+            self.stems.insert(stem.into(), now);
+        }
+    }
+
+    /// Returns the number of the files, as done where the partner exists.
+    #[must_use]
+    pub fn progress(&self) -> TaskProgress {
+        self.progress
     }
 }
 
@@ -339,11 +378,18 @@ mod tests {
             ("01-SUMMARY.md", [0, 0, 0, 0]),
             ("x/01-01-PLAN.md", [0, 0, 0, 0]),
         ] {
-            let paths: Vec<RelPath> = paths
-                .split_whitespace()
-                .map(|path| RelPath::new(path.as_bytes()).unwrap())
-                .collect();
-            assert_eq!(numbers(relation.count(paths.iter())), expected, "{paths:?}");
+            let mut counts = RelationCounts::default();
+            for path in paths.split_whitespace() {
+                let path = RelPath::new(path.as_bytes()).unwrap();
+                counts.set(&relation, &path, true);
+                counts.set(&relation, &path, true);
+            }
+            assert_eq!(numbers(counts.progress()), expected, "{paths:?}");
+            for path in paths.split_whitespace() {
+                counts.set(&relation, &RelPath::new(path.as_bytes()).unwrap(), false);
+            }
+            assert_eq!(numbers(counts.progress()), [0; 4], "{paths:?}: all are removed");
+            assert!(counts.stems.is_empty());
         }
     }
 }

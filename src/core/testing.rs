@@ -8,6 +8,7 @@ use super::digest::Digest;
 use super::feature_context::FeatureContext;
 use super::manifest::{Mission, MissionType};
 use super::path::{FeatureSlug, RelPath};
+use super::pattern::PatternSet;
 
 /// Returns a present file with the content.
 pub(crate) fn observed(path: &str, content: &str) -> Observation {
@@ -37,6 +38,7 @@ pub(crate) fn feature_context(mission: Option<Mission>, step: Option<&str>) -> F
         mission_type: MissionType::default(),
         mission_run_id: "run".to_owned(),
         mission: mission.map(Arc::new),
+        state_files: PatternSet::default(),
         named_step: step.map(|step| (Arc::from(step), StepSource::Config)),
         step_inputs: StepInputs::default(),
         step: CurrentStep::default(),

@@ -246,6 +246,9 @@ pub struct LastPublished {
     /// [`FeatureMetadata::last_valid_meta`], which a restart must not lose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meta: Option<MetaFields>,
+    /// Slug of the feature that was moved here, if one was and a snapshot reported it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_feature_slug: Option<FeatureSlug>,
 }
 
 /// Evaluation events of a feature, and what is published once they are committed.
@@ -258,11 +261,12 @@ pub struct EvaluationEvents {
 }
 
 /// Returns the evaluation events of a feature whose evaluation is now `current`, after those that
-/// `last` describes (`docs/specification.md#snapshot-computed`,
+/// `last` describes (`previous_slug` is that of the feature that was moved here; `docs/specification.md#snapshot-computed`,
 /// `docs/specification.md#parity-drift-detected`). `snapshot_id` is called only for a new snapshot.
 #[must_use]
 pub fn evaluation_events(
     slug: &FeatureSlug,
+    previous_slug: Option<&FeatureSlug>,
     last: Option<&LastPublished>,
     current: &Evaluation,
     metadata: &FeatureMetadata,
@@ -273,12 +277,14 @@ pub fn evaluation_events(
     let drift = current.drift_fingerprint(&metadata.baseline);
     let mut mismatches = last.map(|last| last.mismatches.clone()).unwrap_or_default();
     let mut events = Vec::new();
-    let unchanged = last.filter(|last| last.snapshot == snapshot);
+    let known_slug = last.and_then(|last| last.previous_feature_slug.as_ref());
+    let moved_from = previous_slug.filter(|slug| known_slug != Some(slug));
+    let unchanged = last.filter(|last| last.snapshot == snapshot && moved_from.is_none());
     let (snapshot_id, computed_at) = match unchanged {
         Some(last) => (last.snapshot_id.clone(), last.computed_at),
         None => {
             let id = snapshot_id();
-            events.push(Payload::SnapshotComputed(current.snapshot_event(slug, &id)));
+            events.push(Payload::SnapshotComputed(current.snapshot_event(slug, moved_from, &id)));
             (id, Some(at))
         }
     };
@@ -292,13 +298,27 @@ pub fn evaluation_events(
     }
     let baseline = Some(metadata.baseline.fingerprint());
     let meta = metadata.last_valid_meta.clone();
-    let last_published =
-        LastPublished { snapshot_id, computed_at, snapshot, drift, mismatches, baseline, meta };
+    let previous_feature_slug = previous_slug.or(known_slug).cloned();
+    let last_published = LastPublished {
+        snapshot_id,
+        computed_at,
+        snapshot,
+        drift,
+        mismatches,
+        baseline,
+        meta,
+        previous_feature_slug,
+    };
     EvaluationEvents { events, last_published }
 }
 
 impl Evaluation {
-    fn snapshot_event(&self, slug: &FeatureSlug, snapshot_id: &str) -> SnapshotComputed {
+    fn snapshot_event(
+        &self,
+        slug: &FeatureSlug,
+        moved_from: Option<&FeatureSlug>,
+        snapshot_id: &str,
+    ) -> SnapshotComputed {
         SnapshotComputed {
             feature_slug: slug.clone(),
             parity_hash_sha256: self.parity_hash_sha256,
@@ -310,6 +330,7 @@ impl Evaluation {
             drift_severity: self.drift.severity,
             missing_required: self.missing_required.clone(),
             progress: self.progress,
+            previous_feature_slug: moved_from.cloned(),
         }
     }
 
@@ -352,7 +373,7 @@ impl Evaluation {
                 key,
                 parity,
                 drift.severity,
-                drift.keys(DifferenceKind::MissingInLocal),
+                drift.missing_keys(),
                 drift.keys(DifferenceKind::MissingInBaseline),
                 drift.keys(DifferenceKind::Changed),
                 drift.churn_keys(),
@@ -374,7 +395,7 @@ impl Evaluation {
             feature_slug: slug.clone(),
             local_parity_hash: self.parity_hash_sha256,
             baseline_parity_hash: baseline.parity_hash_sha256,
-            missing_in_local: owned(drift.keys(DifferenceKind::MissingInLocal)),
+            missing_in_local: owned(drift.missing_keys()),
             missing_in_baseline: owned(drift.keys(DifferenceKind::MissingInBaseline)),
             severity: drift.severity.unwrap_or(Severity::Info),
             changed: owned(drift.keys(DifferenceKind::Changed)),

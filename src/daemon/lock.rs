@@ -7,8 +7,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::config::{
-    LOCK_FILE, PrivateDirError, check_private_file, ensure_private_dir, private_open_options,
+use crate::config::LOCK_FILE;
+use crate::ownership::{
+    PrivateDirError, check_private_file, ensure_private_dir, private_open_options,
 };
 
 /// Why the instance lock cannot be acquired.

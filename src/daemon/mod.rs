@@ -23,26 +23,28 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout_at;
 use tracing::{error, info, warn};
 
 use crate::api::{
-    ApiState, DashboardConfig, KeptDashboard, SocketError, StartTime, adopt_systemd_socket, bind,
-    run_dashboard, serve,
+    ApiState, DashboardConfig, HistoryAccess, KeepRequest, KeptDashboard, SocketError, StartTime,
+    adopt_systemd_socket, bind, run_dashboard, serve,
 };
-use crate::config::{Config, ConfigState, HttpConfig, UserDirs};
+use crate::config::{Config, ConfigState, HistoryConfig, HttpConfig, UserDirs};
 use crate::core::diagnostics::FileError;
 use crate::core::sync::lock;
 use crate::delivery::Delivery;
 use crate::engine::command::Command;
 use crate::engine::runtime::{EngineConfig, EngineError, EngineHandle, start};
+use crate::history::writer::{HistoryContext, HistoryWriter};
+use crate::history::{ContentReader, FILE_NAME as HISTORY_FILE};
 
 use claims::Claims;
 use invalid_config::ConfigWait;
 use own_files::OwnFiles;
 use reload::{Reloader, resolve_roots};
-use socket_activation::{Inherited, SocketOwner};
+use socket_activation::{Inherited, InheritedDashboard, SocketOwner};
 use startup_timeout::StartupTimeoutExtender;
 use systemd_notify::SystemdNotifier;
 
@@ -149,6 +151,15 @@ pub fn run(options: DaemonOptions) -> Result<(), DaemonError> {
         .map_err(system("start the runtime"))?;
     let listener = inherited.map(|inherited| inherited.listener);
     let claims = Claims::new(lock);
+    let dashboard = match dashboard {
+        InheritedDashboard::None => None,
+        InheritedDashboard::Complete(kept) => Some(kept),
+        InheritedDashboard::Incomplete => {
+            warn!("systemd has kept only a part of the dashboard; it stays closed");
+            notifier.keep_dashboard(&KeepRequest::Remove);
+            None
+        }
+    };
     let passed = (listener, dashboard);
     let run = run_until_stopped(options, notifier, passed, socket.clone(), claims.clone());
     let result = runtime.block_on(run);
@@ -224,6 +235,8 @@ async fn run_until_stopped(
     );
     let delivery = Arc::new(Mutex::new(delivery));
     let on_config_applied = with_delivery_reload(options.on_config_applied, &delivery);
+    let history =
+        start_history(&running, &state_dir, &config).map_err(system("start the history"))?;
     let reloader = Reloader {
         file,
         config,
@@ -235,17 +248,19 @@ async fn run_until_stopped(
         on_config_applied: Box::new(move |config| {
             on_config_applied(config);
             http.send_replace(config.http);
+            history.config.send_replace(config.history.clone());
         }),
     };
     let (stop, stopped) = watch::channel(false);
     let dashboard = dashboard_config(http_config, kept, notifier, &state_dir, &stopped);
-    let api = Arc::new(ApiState::new(&running, config_state.clone(), started, dashboard));
+    let state = config_state.clone();
+    let api = Arc::new(ApiState::new(&running, state, started, dashboard, history.access));
     let mut dashboard = tokio::spawn(run_dashboard(Arc::clone(&api)));
     let own_files = OwnFiles::new(claims, state_dir, own_socket, &inbox, &api, &stopped);
     let mut own_files = tokio::spawn(own_files.keep());
     let mut serving = tokio::spawn(serve(listener, api, stopped));
     let mut background_tasks =
-        tokio::spawn(run_background_tasks(reloader, hangup, socket, config_state));
+        tokio::spawn(run_background_tasks(reloader, hangup, socket, config_state, history.ready));
     let engine = spawn_blocking(move || running.thread.join());
     let mut engine = std::pin::pin!(engine);
     let unexpected_end = tokio::select! {
@@ -258,19 +273,15 @@ async fn run_until_stopped(
         _ = &mut background_tasks => return Err(DaemonError::TaskEnded("the reloader")),
     };
     if let Some(result) = unexpected_end {
-        error!("the engine ended unexpectedly");
-        return Err(match result {
-            Ok(Ok(Err(error))) => error.into(),
-            _ => DaemonError::EngineExited,
-        });
+        return Err(unexpected_end_error(result));
     }
     info!("stopping");
     background_tasks.abort();
     dashboard.abort();
     notifier.notify_stopping();
     let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
-    // Before the engine, which commits the delivery cursor.
-    let delivered = spawn_blocking(move || lock(&delivery).stop());
+    // Before the engine, which commits the delivery cursor and closes the journal.
+    let delivered = spawn_blocking(move || stop_sinks(&delivery, &history.writer));
     let _ = timeout_at(deadline, delivered).await;
     let _ = inbox.command(Command::Stop);
     let result = timeout_at(deadline, engine).await;
@@ -281,6 +292,46 @@ async fn run_until_stopped(
         Ok(_) => Err(DaemonError::EngineExited),
         Err(_) => Err(DaemonError::StopTimeout),
     }
+}
+
+fn unexpected_end_error(
+    result: Result<std::thread::Result<Result<(), EngineError>>, JoinError>,
+) -> DaemonError {
+    error!("the engine ended unexpectedly");
+    match result {
+        Ok(Ok(Err(error))) => error.into(),
+        _ => DaemonError::EngineExited,
+    }
+}
+
+fn stop_sinks(delivery: &Mutex<Delivery>, history: &HistoryWriter) {
+    lock(delivery).stop();
+    history.stop();
+}
+
+/// The writer of the history, and what others need of it.
+struct StartedHistory {
+    writer: Arc<HistoryWriter>,
+    access: HistoryAccess,
+    config: watch::Sender<HistoryConfig>,
+    ready: watch::Sender<bool>,
+}
+
+fn start_history(
+    engine: &EngineHandle,
+    state_dir: &Path,
+    config: &Config,
+) -> io::Result<StartedHistory> {
+    let (config, config_changes) = watch::channel(config.history.clone());
+    let (ready, is_ready) = watch::channel(false);
+    let context = HistoryContext::new(engine, state_dir.to_owned(), config_changes, is_ready);
+    let writer = HistoryWriter::start(context)?;
+    let access = HistoryAccess {
+        writer: Arc::clone(&writer),
+        reader: ContentReader::new(state_dir),
+        path: state_dir.join(HISTORY_FILE),
+    };
+    Ok(StartedHistory { writer, access, config, ready })
 }
 
 fn plan_engine(config: Config, projects: Vec<PathBuf>, dirs: &UserDirs) -> EngineConfig {
@@ -336,11 +387,13 @@ async fn run_background_tasks(
     hangup: Signal,
     socket: PathBuf,
     config: watch::Receiver<ConfigState>,
+    ready: watch::Sender<bool>,
 ) {
     let (notifier, inbox, views) =
         (reloader.notifier, Arc::clone(&reloader.inbox), Arc::clone(&reloader.views));
     readiness::wait_until_ready(notifier, &inbox, &views, &socket).await;
     info!("ready");
+    ready.send_replace(true);
     notifier.notify_ready(&status_line::format_status(&views.load(), &config.borrow()));
     let reload = reloader.run(hangup);
     if notifier.is_enabled() {

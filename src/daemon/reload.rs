@@ -95,7 +95,7 @@ impl Reloader {
             self.reload(ReloadCause::FileChange).await;
             let links = self.watch_links().await;
             if matches!(links, Links::Unresponsive) {
-                info!("the links in the paths of projects do not respond; looking again later");
+                info!("the links in the paths of projects do not respond; trying again later");
             } else {
                 self.follow_links().await;
                 pauses = Backoff::default();

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -30,12 +31,21 @@ pub(crate) fn has_inherited_listener() -> bool {
 }
 
 /// What systemd has passed to this process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Inherited {
     /// The socket of the socket unit.
     pub(crate) socket: Option<InheritedSocket>,
     /// The dashboard of the last daemon.
-    pub(crate) dashboard: Option<KeptDashboard>,
+    pub(crate) dashboard: InheritedDashboard,
+}
+
+/// What systemd has kept of the dashboard.
+#[derive(Debug)]
+pub(crate) enum InheritedDashboard {
+    None,
+    Complete(KeptDashboard),
+    /// Nothing that can be used; systemd still has it.
+    Incomplete,
 }
 
 /// Returns what systemd has passed (`sd_listen_fds_with_names(3)`). Must be called before threads are
@@ -46,10 +56,11 @@ pub(crate) fn take_inherited() -> io::Result<Inherited> {
     let mut names = names.split(':').map(str::to_owned);
     let names: Vec<String> =
         (0..descriptors.len()).map(|_| names.next().unwrap_or_default()).collect();
-    let with_name = |name: &str| names.iter().position(|it| it == name);
-    let (listener, sessions) = (with_name(DASHBOARD_LISTENER), with_name(DASHBOARD_SESSIONS));
-    let sockets: Vec<usize> =
-        (0..descriptors.len()).filter(|at| ![listener, sessions].contains(&Some(*at))).collect();
+    let with_name =
+        |name: &str| -> Vec<usize> { (0..names.len()).filter(|at| names[*at] == name).collect() };
+    let (listeners, sessions) = (with_name(DASHBOARD_LISTENER), with_name(DASHBOARD_SESSIONS));
+    let is_kept = |at: &usize| listeners.contains(at) || sessions.contains(at);
+    let sockets: Vec<usize> = (0..names.len()).filter(|at| !is_kept(at)).collect();
     let socket = match sockets[..] {
         [] => None,
         [at] => take_socket(&mut descriptors, at)?,
@@ -59,11 +70,24 @@ pub(crate) fn take_inherited() -> io::Result<Inherited> {
             return Err(io::Error::other(message));
         }
     };
-    let dashboard = listener.zip(sessions).and_then(|(listener, sessions)| {
-        let listener = descriptors.take_tcp_listener(listener).ok().flatten()?;
-        let descriptor = descriptors.take_raw_fd(sessions).ok().flatten()?;
-        Some(KeptDashboard { listener, sessions: open_descriptor(descriptor).ok()? })
-    });
+    let has_kept = !listeners.is_empty() || !sessions.is_empty();
+    // Taken in any case: a listener that is not adopted is closed, or its clients would wait for ever.
+    let listeners: Vec<TcpListener> = listeners
+        .into_iter()
+        .filter_map(|at| descriptors.take_tcp_listener(at).ok().flatten())
+        .collect();
+    let sessions: Vec<File> = sessions
+        .into_iter()
+        .filter_map(|at| open_descriptor(descriptors.take_raw_fd(at).ok().flatten()?).ok())
+        .collect();
+    let dashboard = match (<[_; 1]>::try_from(listeners), <[_; 1]>::try_from(sessions)) {
+        (Ok([listener]), Ok([sessions])) => {
+            InheritedDashboard::Complete(KeptDashboard { listener, sessions })
+        }
+        // A part of one, or of several, of which nobody knows what belongs together.
+        _ if has_kept => InheritedDashboard::Incomplete,
+        _ => InheritedDashboard::None,
+    };
     Ok(Inherited { socket, dashboard })
 }
 

@@ -10,11 +10,11 @@ use crate::config::{BackoffRange, WebhookConfig};
 use crate::core::error::error_chain;
 use crate::delivery::backoff::ExponentialBackoff;
 use crate::delivery::dispatcher::DispatchLimits;
+use crate::delivery::failure_log::FailureLog;
 use crate::engine::command::Command;
 use crate::engine::inbox::Inbox;
 use crate::engine::read_model::StatePublisher;
 use crate::engine::sinks::{SinkCommand, SinkHealth, SinkRegistration, SinkReport};
-use crate::engine::warning_limit::WarningLimit;
 use crate::store::Journal;
 use crate::wire::delivery::WEBHOOK_SINK;
 
@@ -38,8 +38,7 @@ pub(crate) struct SinkContext {
     pub(crate) journal: Journal,
     pub(crate) started_at: Instant,
     pub(crate) report: SinkReport,
-    /// Receivers can fail in another way each time, and succeed in between.
-    pub(crate) failure_warnings: WarningLimit,
+    pub(crate) failure_log: FailureLog,
 }
 
 impl SinkContext {
@@ -51,8 +50,8 @@ impl SinkContext {
     ) -> Self {
         let url = config.url.redacted().into();
         let report = SinkReport { sink: WEBHOOK_SINK, url, ..SinkReport::default() };
-        let (started_at, failure_warnings) = (Instant::now(), WarningLimit::new());
-        Self { config, inbox, views, journal, started_at, report, failure_warnings }
+        let (started_at, failure_log) = (Instant::now(), FailureLog::default());
+        Self { config, inbox, views, journal, started_at, report, failure_log }
     }
 
     /// Sends a command to the engine, the only writer of the store. Returns the receiver of the

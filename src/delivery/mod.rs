@@ -15,6 +15,7 @@ mod backoff;
 mod bounded_file;
 mod context;
 mod dispatcher;
+mod failure_log;
 mod http;
 mod message;
 mod receiver_user;

@@ -5,12 +5,10 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::config::ReceiverUser;
-
-/// State of a listening socket in the kernel's table.
-const LISTEN: &str = "0A";
+use crate::ownership::socket_owner::find_receivers;
 
 /// Why a receiver is refused.
 #[derive(Debug, thiserror::Error)]
@@ -38,13 +36,7 @@ pub(crate) fn check_tcp(
     if allowed == Some(&ReceiverUser::Any) {
         return Ok(());
     }
-    let read = |table| match fs::read_to_string(table) {
-        // Without IPv6 there is no such table.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        result => result.map_err(ReceiverUserError::Unknown),
-    };
-    let sockets = parse_sockets(&(read("/proc/net/tcp")? + &read("/proc/net/tcp6")?));
-    let owners = find_owners(&sockets, local, remote);
+    let owners = find_receivers(local, remote).map_err(ReceiverUserError::Unknown)?;
     if owners.is_empty() {
         let error = io::Error::other("the kernel lists no socket that listens at its address");
         return Err(ReceiverUserError::Unknown(error));
@@ -73,69 +65,6 @@ fn find_uid(name: &str) -> Result<u32, ReceiverUserError> {
     uid.ok_or_else(|| ReceiverUserError::NoSuchUser(name.to_owned()))
 }
 
-/// A socket in the kernel's table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct TcpSocket {
-    local: SocketAddr,
-    remote: SocketAddr,
-    is_listening: bool,
-    uid: u32,
-}
-
-/// Returns the users of the sockets that may have accepted a connection from `local` to `remote`.
-fn find_owners(sockets: &[TcpSocket], local: SocketAddr, remote: SocketAddr) -> Vec<u32> {
-    // The kernel prefers a socket at this address to one at all addresses, and IPv4 to both.
-    let rank = |socket: &TcpSocket| match socket.local.ip() {
-        _ if !socket.is_listening || socket.local.port() != remote.port() => None,
-        ip if ip == remote.ip() => Some(0),
-        IpAddr::V4(ip) if ip.is_unspecified() && remote.is_ipv4() => Some(1),
-        IpAddr::V6(ip) if ip.is_unspecified() => Some(2),
-        _ => None,
-    };
-    let best = sockets.iter().filter_map(rank).min();
-    let listening = sockets.iter().filter(|socket| best.is_some() && rank(socket) == best);
-    // The end of the connection itself has no user until it is accepted, which older kernels show as root.
-    let accepted = sockets.iter().filter(|socket| {
-        !socket.is_listening
-            && (socket.local, socket.remote) == (remote, local)
-            && socket.uid != 0
-            && best.is_some()
-    });
-    listening.chain(accepted).map(|socket| socket.uid).collect()
-}
-
-/// Parses the text of `/proc/net/tcp` and `tcp6` (`man 5 proc_pid_net`).
-fn parse_sockets(table: &str) -> Vec<TcpSocket> {
-    let parse = |line: &str| {
-        let mut fields = line.split_whitespace().skip(1);
-        let (local, remote) = (parse_address(fields.next()?)?, parse_address(fields.next()?)?);
-        let is_listening = fields.next()? == LISTEN;
-        // In between: queues, timer, retransmits.
-        let uid = fields.nth(3)?.parse().ok()?;
-        Some(TcpSocket { local, remote, is_listening, uid })
-    };
-    table.lines().filter_map(parse).collect()
-}
-
-/// Parses an address: 32-bit words in host byte order and a port, in hexadecimal. An IPv4 address that is
-/// mapped to IPv6 is one of IPv4.
-fn parse_address(text: &str) -> Option<SocketAddr> {
-    let (ip, port) = text.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    let words: Option<Vec<[u8; 4]>> = (0..ip.len() / 8)
-        .map(|at| {
-            let word = u32::from_str_radix(ip.get(at * 8..at * 8 + 8)?, 16).ok()?;
-            Some(word.to_ne_bytes())
-        })
-        .collect();
-    let bytes = words?.concat();
-    let ip = match <[u8; 4]>::try_from(&*bytes) {
-        Ok(v4) => IpAddr::from(v4),
-        Err(_) => IpAddr::from(<[u8; 16]>::try_from(&*bytes).ok()?).to_canonical(),
-    };
-    Some(SocketAddr::new(ip, port))
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
@@ -161,33 +90,6 @@ mod tests {
             assert!(gone.contains("lists no socket"), "{gone}");
             check_tcp(Some(&ReceiverUser::Any), local, remote).unwrap();
         }
-    }
-
-    #[test]
-    fn owners_are_those_of_the_socket_that_the_kernel_prefers() {
-        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-        let socket = |local: &str, is_listening, uid| TcpSocket {
-            local: address(local),
-            remote: address(if is_listening { "0.0.0.0:0" } else { "127.0.0.1:5000" }),
-            is_listening,
-            uid,
-        };
-        let all = [
-            socket("127.0.0.1:80", true, 1),
-            socket("0.0.0.0:80", true, 2),
-            socket("[::]:80", true, 3),
-            socket("127.0.0.1:81", true, 4),
-            socket("127.0.0.1:80", false, 5),
-        ];
-        let owners = |sockets: &[TcpSocket]| {
-            find_owners(sockets, address("127.0.0.1:5000"), address("127.0.0.1:80"))
-        };
-        assert_eq!(owners(&all), [1, 5]);
-        assert_eq!(owners(&all[..4]), [1]);
-        assert_eq!(owners(&all[1..4]), [2]);
-        assert_eq!(owners(&all[2..4]), [3]);
-        assert_eq!(owners(&all[3..]), [] as [u32; 0], "nothing listens any more");
-        assert_eq!(owners(&[]), [] as [u32; 0]);
     }
 
     #[test]

@@ -65,8 +65,6 @@ pub(crate) struct DeliverySession<'a> {
     /// True if the dead letters in the store may differ from those of the dispatcher.
     dead_letters_changed: bool,
     publish_at: Option<Duration>,
-    /// True if the log has a failure, and not yet that the receiver accepts events again.
-    is_failure_logged: bool,
 }
 
 struct CachedSecrets {
@@ -106,7 +104,6 @@ impl<'a> DeliverySession<'a> {
             store_retry_at: now,
             dead_letters_changed: true,
             publish_at: Some(now),
-            is_failure_logged: false,
             context,
         }
     }

@@ -20,7 +20,6 @@
 //! - [`ids`]: the number of a project
 //! - [`metrics`]: counters of what the engine did
 //! - `failpoint`: makes the engine thread hang or a thread panic, for tests
-//! - [`warning_limit`]: how often a warning is logged that others can cause
 
 pub mod command;
 pub mod ids;
@@ -32,7 +31,6 @@ pub mod read_model;
 pub mod runtime;
 pub mod settings;
 pub mod sinks;
-pub mod warning_limit;
 
 mod clock;
 #[cfg(debug_assertions)]

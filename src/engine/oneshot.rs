@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::core::content::StaticHash;
 use crate::core::drift::Drift;
-use crate::core::feature::{DossierTimes, Feature, FeatureWatchState};
+use crate::core::feature::{DossierTimes, Feature, FeatureMetadata, FeatureWatchState};
 use crate::core::feature_context::UnknownReason;
 use crate::core::ignore::IgnoredBy;
 use crate::core::inventory::Inventory;
@@ -20,8 +20,8 @@ use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::time::Timestamp;
 use crate::project::{FeatureDir, Project};
 use crate::scan::{
-    FeatureScan, ListedFile, OpenedFeature, Progress, ScanLimits, ScanOptions, UnreadableDir,
-    list_tree, read_path, scan,
+    FeatureScan, FileSelection, ListedFile, OpenedFeature, Progress, ScanLimits, ScanOptions,
+    UnreadableDir, list_tree, read_path, scan,
 };
 
 /// Size of the buffer for files that are artifacts though their names are ignored by default.
@@ -81,9 +81,10 @@ pub fn scan_features<T: Send>(
             let open = |index: usize| {
                 let feature = &features[index];
                 let has_baseline = project.has_baseline(&feature.slug)
-                    || project.is_archived(feature) && project.has_shared_baselines();
+                    || project.is_archived(feature) && project.may_have_former_baseline(feature);
                 Ok(OpenedFeature {
                     descriptor: project.open_feature(feature)?,
+                    documents: feature.documents.clone(),
                     static_part: if has_baseline {
                         StaticHash::Compute
                     } else {
@@ -138,8 +139,8 @@ pub fn list_ignored(
     let exceptions = rules.exceptions(inputs.context.mission.as_deref(), &inputs.metadata.baseline);
     let opened = project.open_feature(dir).map_err(OneShotError::List)?;
     let everything = PatternSet::default();
-    let listing =
-        list_tree(opened, None, limits, &everything, |_| {}).map_err(OneShotError::List)?;
+    let selection = FileSelection { ignore: &everything, documents: dir.documents.as_deref() };
+    let listing = list_tree(opened, None, limits, selection, |_| {}).map_err(OneShotError::List)?;
     let files = listing.files.into_iter().flatten().filter_map(|ListedFile { path, .. }| {
         let configured = rules.configured_pattern(&path);
         let by_default = || rules.default_name(&path).filter(|_| !exceptions.contains(&path));
@@ -157,24 +158,39 @@ pub fn list_ignored(
 /// Returns a feature of which only a shared baseline is left: all that it has is missing.
 #[must_use]
 pub fn missing_feature(project: &Project, slug: FeatureSlug) -> Feature {
-    let dir = FeatureDir { path: RelPath::new(slug.as_str().as_bytes()).ok(), slug };
+    let dir = project.expected_dir(slug);
     let inputs = project.read_gone_feature_inputs(&dir);
     let now = Timestamp::from(SystemTime::now());
     let mut context = inputs.context;
     context.unknown_reason = Some(UnknownReason::Deleted);
     let inventory = Inventory::new(context);
+    let metadata = inputs.metadata;
+    assemble(project, &inventory, metadata, now, |metadata, _| {
+        Drift::of_missing_feature(&metadata.baseline)
+    })
+}
+
+/// Returns the state of a feature whose files are in an inventory. `compare` returns its drift.
+fn assemble(
+    project: &Project,
+    inventory: &Inventory,
+    metadata: FeatureMetadata,
+    now: Timestamp,
+    compare: impl FnOnce(&FeatureMetadata, &MissionDossierSnapshot) -> Drift,
+) -> Feature {
     let dossier = inventory.to_dossier(now);
     let snapshot = Arc::new(MissionDossierSnapshot::compute(&dossier, Uuid::new_v4(), now));
-    let drift = Drift::of_missing_feature(&inputs.metadata.baseline);
+    let drift = compare(&metadata, &snapshot);
+    let unknown_reason = inventory.context().unknown_reason.as_ref();
     Feature {
         project: Arc::clone(&project.name),
         dossier,
         snapshot,
         entries: inventory.entries().clone(),
-        metadata: Arc::new(inputs.metadata),
+        metadata: Arc::new(metadata),
         drift,
-        watch: FeatureWatchState::Gone,
-        racy_count: 0,
+        watch: FeatureWatchState::from_unknown_reason(unknown_reason),
+        racy_count: inventory.entries().iter().filter(|entry| entry.racy).count() as u64,
         last_scanned_at: Some(now),
         times: DossierTimes::default(),
     }
@@ -200,7 +216,6 @@ fn feature(
         });
         scanned.observations.extend(read);
     }
-    let racy_count = scanned.observations.iter().filter(|seen| seen.racy).count() as u64;
     let listing_blocker = scanned
         .unreadable
         .map(UnknownReason::Unreadable)
@@ -215,24 +230,12 @@ fn feature(
         _ => None,
     };
     context.unknown_reason = listing_blocker.or(context.unknown_reason);
-    let watch = FeatureWatchState::from_unknown_reason(context.unknown_reason.as_ref());
     let inventory = Inventory::from_observations(context, scanned.observations, now);
-    let dossier = inventory.to_dossier(now);
-    let snapshot = Arc::new(MissionDossierSnapshot::compute(&dossier, Uuid::new_v4(), now));
-    let (baseline, key) = (&inputs.metadata.baseline, inputs.metadata.compared_key());
-    let box_churn = &inputs.metadata.box_churn;
-    let compare = || Drift::compare_with(baseline, &key, &snapshot, box_churn);
-    let drift = indeterminate.unwrap_or_else(compare);
-    Feature {
-        project: Arc::clone(&project.name),
-        dossier,
-        snapshot,
-        entries: inventory.entries().clone(),
-        metadata: Arc::new(inputs.metadata),
-        drift,
-        watch,
-        racy_count,
-        last_scanned_at: Some(now),
-        times: DossierTimes::default(),
-    }
+    assemble(project, &inventory, inputs.metadata, now, |metadata, snapshot| {
+        let compare = || {
+            let key = metadata.compared_key();
+            Drift::compare_with(&metadata.baseline, &key, snapshot, &metadata.box_churn)
+        };
+        indeterminate.unwrap_or_else(compare)
+    })
 }

@@ -42,23 +42,41 @@ pub(super) fn shared_path(slug: &FeatureSlug) -> String {
     format!("{SHARED_DIR}/{}.json", slug.file_name())
 }
 
-/// Returns the slugs of the features that have a shared baseline; those of corrupt files are left out.
+/// Returns the slugs of the features that have a shared baseline, valid or not.
 pub(super) fn shared_slugs(root_dir: &RootDir) -> Vec<FeatureSlug> {
     let Some(dir) = rel_path(SHARED_DIR) else {
         return Vec::new();
     };
     let entries = root_dir.list(Some(&dir)).unwrap_or_default();
-    let files = entries.iter().filter(|entry| entry.name.ends_with(b".json"));
-    let slugs = files.filter_map(|entry| {
+    let slugs = entries.iter().filter_map(|entry| {
+        let stem = entry.name.strip_suffix(b".json")?;
         let path = dir.join(&entry.name).ok()?;
-        // The file inside names the slug.
-        let BaselineFile::Valid(baseline) = read_file(root_dir, &path.text()) else {
-            return None;
+        // The file inside names the slug; where it names another one, the name of the file does.
+        let inside = match read_file(root_dir, &path.text()) {
+            BaselineFile::Valid(baseline) => {
+                FeatureSlug::new(baseline.baseline_key.feature_slug.as_bytes())
+            }
+            BaselineFile::Absent | BaselineFile::Corrupt(_) => None,
         };
-        let slug = FeatureSlug::new(baseline.baseline_key.feature_slug.as_bytes())?;
-        (shared_path(&slug).as_bytes() == path.as_bytes()).then_some(slug)
+        let named = inside.into_iter().chain(FeatureSlug::of_file_name(stem));
+        named.into_iter().find(|slug| shared_path(slug).as_bytes() == path.as_bytes())
     });
     slugs.collect()
+}
+
+/// Returns the path of the file of a feature's baseline of a scope, if there is one.
+pub(super) fn existing_path(
+    root_dir: &RootDir,
+    home: DossiersHome,
+    scope: BaselineScope,
+    slug: &FeatureSlug,
+) -> Option<String> {
+    let paths = match scope {
+        BaselineScope::Local => vec![file_path(home, slug), file_path(home.other(), slug)],
+        BaselineScope::Shared => vec![shared_path(slug)],
+    };
+    let exists = |path: &String| rel_path(path).is_some_and(|path| root_dir.exists(&path));
+    paths.into_iter().find(exists)
 }
 
 /// Reads a feature's baseline of this machine.

@@ -6,12 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::feature_dir::FeatureDir;
 use crate::core::diagnostics::SkippedDir;
+use crate::core::layout::DocumentSet;
 use crate::core::layout::feature_rules::{InvalidName, SearchRule};
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::pattern::Pattern;
@@ -71,11 +73,16 @@ enum SkipReason {
     Unreadable(String),
 }
 
-/// Returns the features that `rules` find; the first rule for a path counts.
+/// Returns the features that `rules` find, of which the first one for a path counts, and the
+/// `documents` that exist.
 ///
 /// # Errors
 /// If a directory above a possible match cannot be listed for another reason than its permissions.
-pub(super) fn discover(root_dir: &RootDir, rules: &[SearchRule]) -> Result<Discovery, ReadError> {
+pub(super) fn discover(
+    root_dir: &RootDir,
+    rules: &[SearchRule],
+    documents: &[(FeatureSlug, Arc<DocumentSet>)],
+) -> Result<Discovery, ReadError> {
     let mut found = BTreeMap::<RelPath, Result<FeatureSlug, SkipReason>>::new();
     let mut unreadable = BTreeSet::new();
     for rule in rules {
@@ -110,8 +117,14 @@ pub(super) fn discover(root_dir: &RootDir, rules: &[SearchRule]) -> Result<Disco
             Err(reason) => skipped.push(SkippedDir { name, reason: reason.to_string() }),
         }
     }
-    let features =
-        features.into_iter().map(|(slug, path)| FeatureDir { slug, path: Some(path) }).collect();
+    let features = features.into_iter().map(|(slug, path)| FeatureDir::new(slug, Some(path)));
+    let exists = |set: &DocumentSet| set.bases().any(|base| root_dir.exists(&base));
+    let documents = documents.iter().filter(|(_, set)| exists(set)).map(|(slug, set)| FeatureDir {
+        documents: Some(Arc::clone(set)),
+        ..FeatureDir::new(slug.clone(), None)
+    });
+    let mut features: Vec<FeatureDir> = features.chain(documents).collect();
+    features.sort_by(|one, other| one.slug.cmp(&other.slug));
     Ok(Discovery { features, skipped, unreadable })
 }
 
@@ -296,7 +309,7 @@ mod tests {
             SearchRule::configured(Pattern::new(text).unwrap(), &[], None, None).unwrap()
         };
         let rules: Vec<SearchRule> = patterns.iter().map(rule).collect();
-        let found = discover(&RootDir::open(root).unwrap(), &rules).unwrap();
+        let found = discover(&RootDir::open(root).unwrap(), &rules, &[]).unwrap();
         let path = |feature: FeatureDir| feature.path.unwrap().text().into_owned();
         (
             found.features.into_iter().map(path).collect(),
@@ -371,9 +384,8 @@ mod tests {
     #[test]
     fn known_features_below_unreadable_paths_are_kept() {
         let path = |text: &str| RelPath::new(text.as_bytes()).unwrap();
-        let dir = |text: &str| FeatureDir {
-            slug: FeatureSlug::new(path(text).file_name()).unwrap(),
-            path: Some(path(text)),
+        let dir = |text: &str| {
+            FeatureDir::new(FeatureSlug::new(path(text).file_name()).unwrap(), Some(path(text)))
         };
         let known = ["specs/a", "teams/x/specs/b", "teams/y/specs/c"].map(dir);
         let mut found = Discovery {

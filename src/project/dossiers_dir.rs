@@ -84,6 +84,11 @@ impl WriteError {
         Self { action: "write", path, source }
     }
 
+    /// Creates the error of a file that is to be kept, and cannot be read.
+    pub(super) fn keep(path: PathBuf, source: io::Error) -> Self {
+        Self { action: "keep", path, source }
+    }
+
     /// Creates the error of a failed removal.
     pub(super) fn remove(path: PathBuf, source: io::Error) -> Self {
         Self { action: "remove", path, source }

@@ -1,44 +1,70 @@
 //! Reads what the layout of a feature takes from its files: mission, step and progress
 //! (`docs/specification.md#layouts`).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use super::feature_dir::FeatureDir;
 use crate::core::digest::Digest;
 use crate::core::layout::state_document::StateDocument;
-use crate::core::layout::{FieldCondition, Layout, ProgressOrigin, ProgressRule, StepOrigin};
-use crate::core::manifest::{InvalidMissionType, MissionType};
+use crate::core::layout::{
+    Fences, FieldCondition, Layout, ProgressOrigin, ProgressRule, StepOrigin,
+};
+use crate::core::manifest::{InvalidMissionType, MissionType, SchemaSpecs};
 use crate::core::path::RelPath;
 use crate::core::pattern::{Pattern, PatternSet};
 use crate::core::task_progress::{ItemRules, Relation, TaskProgress, count_boxes};
 use crate::core::yaml::ParseError;
+use crate::project::missions::{OPENSPEC, mission_of_schema};
 use crate::project::root_dir::{ReadError, RootDir};
 
+/// The file of a change of OpenSpec that names its schema.
+const CHANGE_FILE: &str = ".openspec.yaml";
 /// Maximum size of a state file, and of a file in which progress is counted.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 /// Most files that a pattern of progress may match, and directories that are listed for it.
 const MAX_MATCHES: usize = 4096;
+/// Most bytes of a feature in which progress is counted.
+const MAX_COUNTED_BYTES: u64 = 32 << 20;
 
-/// The files of a feature that are metadata, and the content that was read.
+/// The files of a feature on which its metadata depends, and the content that was read.
 #[derive(Debug, Clone, Default)]
 pub struct StateFiles {
-    patterns: PatternSet,
-    hashes: BTreeMap<RelPath, Digest>,
+    /// Files that were looked for; `None` for one that did not exist or could not be read.
+    consulted: BTreeMap<RelPath, Option<Digest>>,
+    /// The patterns of which all files were looked for.
+    expanded: Vec<PatternSet>,
 }
 
 impl StateFiles {
+    /// Returns those of a feature whose metadata depends on one file.
+    #[cfg(test)]
+    pub(crate) fn of_file(path: RelPath, hash: Option<Digest>) -> Self {
+        Self { consulted: BTreeMap::from([(path, hash)]), expanded: Vec::new() }
+    }
+
     /// Returns true if metadata of the feature depends on the file at a path.
     #[must_use]
     pub fn contains(&self, path: &RelPath) -> bool {
-        self.patterns.is_match(path)
+        self.consulted.contains_key(path) || self.expanded.iter().any(|set| set.is_match(path))
     }
 
-    /// Returns true if a file has other content than when the metadata was read.
+    /// Returns true if a file may have other content than when the metadata was read; `hash` is `None`
+    /// for one that cannot be read.
     #[must_use]
     pub fn is_outdated(&self, path: &RelPath, hash: Option<Digest>) -> bool {
-        self.contains(path) && self.hashes.get(path) != hash.as_ref()
+        match self.consulted.get(path) {
+            Some(read) => hash.is_none() || *read != hash,
+            None => self.contains(path),
+        }
+    }
+
+    /// Returns true if a file that was looked for is not listed, so that no check of it follows: it may
+    /// have been removed since the metadata was read.
+    pub fn lacks_checks(&self, is_listed: impl Fn(&RelPath) -> bool) -> bool {
+        self.consulted.keys().any(|path| !is_listed(path))
     }
 }
 
@@ -51,6 +77,8 @@ pub(super) enum StateError {
     Parse(String, ParseError),
     #[error("{0}: {1}")]
     Mission(String, InvalidMissionType),
+    #[error("{0}: {1}")]
+    TooMuch(String, String),
 }
 
 type Document = Result<Option<Rc<StateDocument>>, Rc<StateError>>;
@@ -66,18 +94,47 @@ pub(super) struct StateStep {
 pub(super) struct FeatureFiles<'a> {
     root_dir: &'a RootDir,
     feature: &'a FeatureDir,
+    /// The documents of missions and steps, which are few; those of progress are used once.
     documents: RefCell<BTreeMap<RelPath, Document>>,
-    hashes: RefCell<BTreeMap<RelPath, Digest>>,
+    state: RefCell<StateFiles>,
+    /// Bytes in which progress was counted.
+    counted_bytes: Cell<u64>,
 }
 
 impl<'a> FeatureFiles<'a> {
     pub(super) fn new(root_dir: &'a RootDir, feature: &'a FeatureDir) -> Self {
-        let (documents, hashes) = (RefCell::default(), RefCell::default());
-        Self { root_dir, feature, documents, hashes }
+        let (documents, state) = (RefCell::default(), RefCell::default());
+        Self { root_dir, feature, documents, state, counted_bytes: Cell::new(0) }
     }
 
-    /// Returns the mission of the feature by the rules of its layout; `None` if none applies.
-    pub(super) fn mission(&self, layout: &Layout) -> Result<Option<MissionType>, Rc<StateError>> {
+    /// Returns the mission of the feature by the rules of its layout; `None` if none applies. That of a
+    /// change of OpenSpec depends on its schema, or else on `root_schema`.
+    pub(super) fn mission(
+        &self,
+        layout: &Layout,
+        root_schema: Option<&str>,
+    ) -> Result<Option<MissionType>, Rc<StateError>> {
+        let mission = self.mission_by_rules(layout)?;
+        if layout.name != OPENSPEC || mission.is_none() {
+            return Ok(mission);
+        }
+        let document = match RelPath::new(CHANGE_FILE.as_bytes()) {
+            Ok(path) => self.document(&path)?,
+            Err(_) => None,
+        };
+        let own = document.as_deref().and_then(|document| document.find_text(Some("schema")));
+        let Some(schema) = own.as_deref().or(root_schema).filter(|schema| !schema.is_empty())
+        else {
+            return Ok(mission);
+        };
+        let text = |field| document.as_deref().and_then(|one| one.find_text(Some(field)));
+        let skips = text("skip_specs").as_deref() == Some("true");
+        let specs = if skips { SchemaSpecs::Skipped } else { SchemaSpecs::Required };
+        let invalid = |error| Rc::new(StateError::Mission(CHANGE_FILE.to_owned(), error));
+        mission_of_schema(schema, specs).map(Some).map_err(invalid)
+    }
+
+    fn mission_by_rules(&self, layout: &Layout) -> Result<Option<MissionType>, Rc<StateError>> {
         for rule in &layout.missions {
             let Some(when) = &rule.when else {
                 return Ok(rule.mission.clone());
@@ -125,10 +182,27 @@ impl<'a> FeatureFiles<'a> {
         Ok(None)
     }
 
+    /// Counts the boxes in the files that a schema of OpenSpec names: also those in fenced code.
+    pub(super) fn progress_in_boxes(&self, files: Pattern) -> Result<Option<TaskProgress>, String> {
+        let rule = ProgressRule {
+            from: ProgressOrigin::Checkboxes,
+            files: vec![files],
+            field: None,
+            keys: None,
+            map: BTreeMap::new(),
+            fences: Fences::Include,
+        };
+        self.progress_by_rules(std::slice::from_ref(&rule))
+    }
+
     /// Counts the progress of the feature: the first rule of which a file exists counts. That of
     /// relations is counted from the names of files, elsewhere.
     pub(super) fn progress(&self, layout: &Layout) -> Result<Option<TaskProgress>, String> {
-        for rule in &layout.progress {
+        self.progress_by_rules(&layout.progress)
+    }
+
+    fn progress_by_rules(&self, rules: &[ProgressRule]) -> Result<Option<TaskProgress>, String> {
+        for rule in rules {
             if rule.from == ProgressOrigin::Relation {
                 continue;
             }
@@ -157,6 +231,7 @@ impl<'a> FeatureFiles<'a> {
             let Some(bytes) = bytes else {
                 return Ok(None);
             };
+            self.count_bytes(&bytes)?;
             return match std::str::from_utf8(&bytes) {
                 Ok(text) => Ok(Some(count_boxes(text, rule.fences))),
                 Err(error) => {
@@ -165,8 +240,9 @@ impl<'a> FeatureFiles<'a> {
                 }
             };
         }
-        let document = self.document(path).map_err(|error| error.to_string())?;
-        let Some(document) = document else {
+        let known = self.documents.borrow().get(path).cloned();
+        let document = known.unwrap_or_else(|| self.read_document(path));
+        let Some(document) = document.map_err(|error| error.to_string())? else {
             return Ok(None);
         };
         let Some(value) = document.find(rule.field.as_deref()) else {
@@ -181,19 +257,25 @@ impl<'a> FeatureFiles<'a> {
         items.count(value).ok_or_else(unusable).map(Some)
     }
 
-    /// Returns which files are metadata, and what was read of them.
-    pub(super) fn state_files(self, layout: &Layout) -> StateFiles {
-        let missions = layout.missions.iter().filter_map(|rule| Some(&rule.when.as_ref()?.file));
-        let states = layout.step.iter().filter(|rule| rule.source == StepOrigin::State);
-        let states = states.filter_map(|rule| rule.file.as_ref());
-        let progress = layout.progress.iter();
-        let progress = progress.filter(|rule| rule.from != ProgressOrigin::Relation);
-        let progress = progress.flat_map(|rule| &rule.files);
-        let patterns = missions.chain(states).chain(progress).chain(&layout.state_files);
-        StateFiles {
-            patterns: PatternSet::new(patterns).unwrap_or_default(),
-            hashes: self.hashes.into_inner(),
+    /// Counts the bytes of a file with progress, of which not too many are read.
+    fn count_bytes(&self, bytes: &[u8]) -> Result<(), String> {
+        let sum = self.counted_bytes.get().saturating_add(bytes.len() as u64);
+        self.counted_bytes.set(sum);
+        if sum > MAX_COUNTED_BYTES {
+            let max = MAX_COUNTED_BYTES >> 20;
+            return Err(format!("the files with progress have more than {max} MiB"));
         }
+        Ok(())
+    }
+
+    /// Returns which files were looked for, and what was read of them.
+    pub(super) fn state_files(self) -> StateFiles {
+        self.state.into_inner()
+    }
+
+    /// Records the content of a file that was read elsewhere; `None` if there was none.
+    pub(super) fn record(&self, path: &RelPath, hash: Option<Digest>) {
+        self.state.borrow_mut().consulted.insert(path.clone(), hash);
     }
 
     fn document(&self, path: &RelPath) -> Document {
@@ -208,23 +290,26 @@ impl<'a> FeatureFiles<'a> {
     fn read_document(&self, path: &RelPath) -> Document {
         let shown = || path.text().into_owned();
         let bytes = self.read(path).map_err(|error| Rc::new(StateError::Read(shown(), error)))?;
+        if let Some(bytes) = &bytes {
+            let counted = self.count_bytes(bytes);
+            counted.map_err(|error| Rc::new(StateError::TooMuch(shown(), error)))?;
+        }
         let document = bytes.map(|bytes| StateDocument::parse(path, &bytes)).transpose();
         let document = document.map_err(|error| Rc::new(StateError::Parse(shown(), error)))?;
         Ok(document.map(Rc::new))
     }
 
     fn read(&self, path: &RelPath) -> Result<Option<Vec<u8>>, ReadError> {
+        self.record(path, None);
         let Ok(full) = self.feature.join(path.as_bytes()) else {
             return Ok(None);
         };
         let bytes = match self.root_dir.read(&full, MAX_FILE_BYTES) {
             // A file is where a directory was expected.
-            Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::NotADirectory => None,
+            Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotADirectory => None,
             result => result?,
         };
-        if let Some(bytes) = &bytes {
-            self.hashes.borrow_mut().insert(path.clone(), Digest::of(bytes));
-        }
+        self.record(path, bytes.as_deref().map(Digest::of));
         Ok(bytes)
     }
 
@@ -235,6 +320,7 @@ impl<'a> FeatureFiles<'a> {
             return Ok(());
         }
         let set = PatternSet::new([pattern]).map_err(|error| error.to_string())?;
+        self.state.borrow_mut().expanded.push(set.clone());
         let above = pattern.dirs_above();
         let above = PatternSet::new(&above).map_err(|error| error.to_string())?;
         let literal = pattern.literal_components();
@@ -244,16 +330,29 @@ impl<'a> FeatureFiles<'a> {
         let mut listed = 0;
         while let Some(dir) = dirs.pop() {
             listed += 1;
-            if listed > MAX_MATCHES || paths.len() > MAX_MATCHES {
-                return Err(format!("more than {MAX_MATCHES} files match `{pattern}`"));
-            }
             let below = dir.as_ref().map_or_else(
                 || Ok(self.feature.path.clone()),
                 |dir| self.feature.join(dir.as_bytes()).map(Some),
             );
             let below = below.map_err(|error| error.to_string())?;
-            // What cannot be listed is unreadable as an artifact, too.
-            for entry in self.root_dir.list(below.as_ref()).unwrap_or_default() {
+            let entries = match self.root_dir.list(below.as_ref()) {
+                Ok(entries) => entries,
+                // There is no such directory, or something else, or a link, is in its place.
+                Err(ReadError::Io(error))
+                    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+                {
+                    continue;
+                }
+                Err(ReadError::Symlink) => continue,
+                Err(error) => {
+                    let shown = below.map_or_else(String::new, |dir| dir.text().into_owned());
+                    return Err(format!("{shown}: {error}"));
+                }
+            };
+            for entry in entries {
+                if listed > MAX_MATCHES || paths.len() > MAX_MATCHES {
+                    return Err(format!("more than {MAX_MATCHES} files match `{pattern}`"));
+                }
                 let path = match &dir {
                     Some(dir) => dir.join(&entry.name),
                     None => RelPath::new(entry.name.as_slice()),
@@ -287,4 +386,92 @@ pub(super) fn relation(layout: &Layout) -> Option<Relation> {
         let partner = Pattern::new(rule.field.as_deref()?).ok()?;
         Some(Relation { files: rule.files.first()?.clone(), partner })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::core::layout::{embedded_layouts, parse_layout};
+    use crate::core::path::FeatureSlug;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path.as_bytes()).unwrap()
+    }
+
+    fn own_layout(progress: &str) -> Layout {
+        let text = format!("schema_version: 1\nname: x\nprogress: {progress}\n");
+        parse_layout(text.as_bytes()).unwrap()
+    }
+
+    /// Reads progress and state files of a feature with these files.
+    fn read(
+        layout: &Layout,
+        files: &[(&str, &str)],
+    ) -> (Result<Option<TaskProgress>, String>, StateFiles) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("f")).unwrap();
+        for (path, text) in files {
+            let path = dir.path().join("f").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let root_dir = RootDir::open(dir.path()).unwrap();
+        let slug = FeatureSlug::new(b"f").unwrap();
+        let feature = FeatureDir::new(slug, Some(rel("f")));
+        let files = FeatureFiles::new(&root_dir, &feature);
+        let progress = files.progress(layout);
+        assert!(files.documents.borrow().is_empty(), "documents of progress are not kept");
+        (progress, files.state_files())
+    }
+
+    #[test]
+    fn only_what_was_looked_for_makes_metadata_outdated() {
+        let spec_kitty = &embedded_layouts()[0];
+        let status = r#"{"work_packages": {"WP01": {"lane": "done"}}}"#;
+        let lane = "---\nlane: done\n---\n";
+        let hash = |text: &str| Some(Digest::of(text.as_bytes()));
+        let (_, state) = read(spec_kitty, &[("status.json", status), ("tasks/WP01.md", lane)]);
+        assert!(!state.is_outdated(&rel("status.json"), hash(status)));
+        assert!(state.is_outdated(&rel("status.json"), hash("{}")));
+        assert!(state.is_outdated(&rel("status.json"), None));
+        assert!(!state.is_outdated(&rel("tasks/WP01.md"), hash("x")), "another rule counts");
+        assert!(!state.is_outdated(&rel("meta.json"), hash("{}")), "it was not read");
+        let (progress, state) = read(spec_kitty, &[("tasks/a/WP01.md", lane)]);
+        assert_eq!(progress.unwrap().map(|progress| progress.done), Some(1));
+        for (path, text, is_outdated) in [
+            ("tasks/a/WP01.md", lane, false),
+            ("tasks/a/WP01.md", "x", true),
+            ("tasks/b/WP02.md", lane, true),
+            ("status.json", status, true),
+            ("spec.md", "x", false),
+        ] {
+            assert_eq!(state.is_outdated(&rel(path), hash(text)), is_outdated, "{path}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_does_not_exist_has_no_progress() {
+        let layout = own_layout("[{from: checkboxes, files: 'a/b/**/*.md'}]");
+        for files in [&[][..], &[("a", "a file")], &[("a/b", "a file")], &[("a/x.md", "- [ ] x")]] {
+            let (progress, state) = read(&layout, files);
+            assert_eq!(progress, Ok(None), "{files:?}");
+            assert!(state.is_outdated(&rel("a/b/new.md"), Some(Digest::of(b"x"))), "{files:?}");
+        }
+    }
+
+    #[test]
+    fn progress_is_counted_in_a_bounded_number_of_files_and_bytes() {
+        let layout = own_layout("[{from: checkboxes, files: '*.md'}]");
+        let large = "- [ ] x\n".repeat((MAX_FILE_BYTES / 8) as usize - 1);
+        let names: Vec<String> = (0..9).map(|number| format!("{number}.md")).collect();
+        let files: Vec<(&str, &str)> = names.iter().map(|name| (&**name, &*large)).collect();
+        let error = read(&layout, &files).0.unwrap_err();
+        assert_eq!(error, "the files with progress have more than 32 MiB");
+        let names: Vec<String> =
+            (0..=MAX_MATCHES + 1).map(|number| format!("{number}.md")).collect();
+        let files: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "")).collect();
+        assert_eq!(read(&layout, &files).0.unwrap_err(), "more than 4096 files match `*.md`");
+    }
 }

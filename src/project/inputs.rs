@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use super::feature_dir::FeatureDir;
 use super::feature_files::{FeatureFiles, StateFiles, StateStep, box_churn, relation};
-use super::meta::FeatureMeta;
 use super::step::StepError;
 use super::{Project, baseline, meta};
+use crate::core::baseline::{BaselineFile, BaselineScope};
 use crate::core::current_step::{CurrentStep, StepInputs, StepSource};
-use crate::core::digest::Digest;
 use crate::core::feature::{FeatureMetadata, MetaFields};
 use crate::core::feature_context::{FeatureContext, UnknownReason};
 use crate::core::identity::{self as ids, BaselineKey, NO_MANIFEST_VERSION};
-use crate::core::layout::{FeatureKind, Layout, SPEC_KITTY, StepOrigin, embedded_layouts};
-use crate::core::manifest::Mission;
+use crate::core::layout::{
+    DOCUMENTS_MISSION, FeatureKind, Layout, SPEC_KITTY, StepOrigin, embedded_layouts,
+};
+use crate::core::manifest::{Mission, MissionType};
+use crate::core::path::FeatureSlug;
+use crate::core::pattern::PatternSet;
 
 /// The inputs of a feature's dossier other than its artifacts.
 #[derive(Debug)]
@@ -22,10 +25,7 @@ pub struct FeatureInputs {
     pub context: FeatureContext,
     /// Errors in its files, its progress, and its baseline.
     pub metadata: FeatureMetadata,
-    /// Hash of the `meta.json` that they were read from; `None` if there is none, or it cannot be
-    /// read.
-    pub meta_hash: Option<Digest>,
-    /// The other files of the feature that its metadata depends on.
+    /// The files of the feature that they depend on.
     pub state_files: StateFiles,
 }
 
@@ -38,6 +38,14 @@ struct ResolvedSteps {
     is_unreadable: bool,
 }
 
+/// The baseline of a feature.
+struct CountingBaseline {
+    baseline: BaselineFile,
+    baseline_scope: BaselineScope,
+    /// The slug that it was accepted under, if that is another one.
+    former_slug: Option<FeatureSlug>,
+}
+
 impl Project {
     /// Reads the inputs of a feature's dossier other than its artifacts. While `meta.json` cannot be
     /// used, what it contained when it was valid last counts.
@@ -45,10 +53,11 @@ impl Project {
     pub fn read_feature_inputs(&self, feature: &FeatureDir) -> FeatureInputs {
         let layout = self.layout_of(feature);
         let files = FeatureFiles::new(&self.root_dir, feature);
-        let FeatureMeta { fields, hash } = meta::read(&self.root_dir, feature, &layout, &files);
+        let root_schema = self.layouts.value(&layout.name, "schema");
+        let fields = meta::read(&self.root_dir, feature, &layout, &files, root_schema);
         self.metas.record(feature, &fields);
         let meta_error = fields.err().map(|error| error.to_string());
-        self.read_other_inputs(feature, &layout, meta_error, hash, files)
+        self.read_other_inputs(feature, &layout, meta_error, files)
     }
 
     /// Reads what is left of the inputs of a feature whose directory does not exist; of its
@@ -57,12 +66,17 @@ impl Project {
     pub fn read_gone_feature_inputs(&self, feature: &FeatureDir) -> FeatureInputs {
         let layout = self.layout_of(feature);
         let files = FeatureFiles::new(&self.root_dir, feature);
-        self.read_other_inputs(feature, &layout, None, None, files)
+        self.read_other_inputs(feature, &layout, None, files)
     }
 
     /// Returns the layout of a feature: that of the rule for its directory, or else spec-kitty.
     fn layout_of(&self, feature: &FeatureDir) -> Arc<Layout> {
-        let rule = feature.path.as_ref().and_then(|path| self.layouts.rule_for(path));
+        let rule =
+            feature.path.as_ref().and_then(|path| self.layouts.rule_for(&self.root_dir, path));
+        if feature.is_documents() {
+            // Nothing names their mission or step.
+            return Arc::new(Layout::of_documents());
+        }
         let layout = rule.and_then(|rule| rule.layout.clone());
         let spec_kitty = || self.layouts.known.find(SPEC_KITTY).cloned();
         layout.or_else(spec_kitty).unwrap_or_else(|| Arc::clone(&embedded_layouts()[0]))
@@ -73,13 +87,15 @@ impl Project {
         feature: &FeatureDir,
         layout: &Layout,
         meta_error: Option<String>,
-        meta_hash: Option<Digest>,
         files: FeatureFiles<'_>,
     ) -> FeatureInputs {
         let slug = feature.slug.as_str();
-        let rule = feature.path.as_ref().and_then(|path| self.layouts.rule_for(path));
+        let rule =
+            feature.path.as_ref().and_then(|path| self.layouts.rule_for(&self.root_dir, path));
         let last_valid_meta = self.metas.last_valid(&feature.slug);
         let MetaFields { mission, target_branch } = last_valid_meta.clone().unwrap_or_default();
+        let of_documents =
+            feature.is_documents().then(|| MissionType::new(DOCUMENTS_MISSION).ok()).flatten();
         let of_rule = rule.and_then(|rule| rule.mission.clone());
         let of_settings = self.settings.mission.clone();
         let mission_type = if layout.reads_meta() {
@@ -87,7 +103,7 @@ impl Project {
         } else {
             of_settings.or(of_rule).or(mission)
         };
-        let mission_type = mission_type.unwrap_or_default();
+        let mission_type = of_documents.or(mission_type).unwrap_or_default();
         let loaded = self.missions.load(&self.root_dir, &mission_type);
         let steps = self.resolve_step(slug, layout, loaded.mission.as_deref(), &files);
         let is_archived = rule.is_some_and(|rule| rule.kind == FeatureKind::Archived);
@@ -110,14 +126,17 @@ impl Project {
             mission_key: mission_type.as_str().to_owned(),
             manifest_version: manifest_version.to_owned(),
         };
-        let (progress, progress_error) = match files.progress(layout) {
+        let progress = match loaded.tracks {
+            Some(tracks) => files.progress_in_boxes(tracks),
+            None => files.progress(layout),
+        };
+        let (progress, progress_error) = match progress {
             Ok(progress) => (progress, None),
             Err(error) => (None, Some(error)),
         };
         let run_id = self.runs.run_id(slug);
-        let scope = self.file.baselines;
-        let (baseline, baseline_scope) =
-            baseline::read_counting(&self.root_dir, self.home(), scope, &feature.slug);
+        let CountingBaseline { baseline, baseline_scope, former_slug } =
+            self.counting_baseline(&feature.slug, is_archived);
         FeatureInputs {
             context: FeatureContext {
                 feature_slug: feature.slug.clone(),
@@ -125,6 +144,8 @@ impl Project {
                 mission_type,
                 mission_run_id: run_id.unwrap_or_else(|| ids::derived_run_id(&self.root_id, slug)),
                 mission: loaded.mission,
+                // A layout whose patterns are too large together is none.
+                state_files: PatternSet::new(&layout.state_files).unwrap_or_default(),
                 named_step: steps.named,
                 step_inputs: StepInputs {
                     state: steps.state,
@@ -152,10 +173,32 @@ impl Project {
                 baseline_foreign: baseline::has_foreign(&self.root_dir, self.home(), &feature.slug),
                 box_churn: box_churn(layout),
                 baseline_scope,
+                former_slug,
             },
-            meta_hash,
-            state_files: files.state_files(layout),
+            state_files: files.state_files(),
         }
+    }
+
+    /// Returns the baseline of a feature that counts; that of its former slug where an archived one
+    /// has none.
+    fn counting_baseline(&self, slug: &FeatureSlug, is_archived: bool) -> CountingBaseline {
+        let read = |slug: &FeatureSlug| {
+            baseline::read_counting(&self.root_dir, self.home(), self.file.baselines, slug)
+        };
+        let (baseline, baseline_scope) = read(slug);
+        if is_archived && baseline == BaselineFile::Absent {
+            for former in self.former_slugs(slug) {
+                let (baseline, baseline_scope) = read(&former);
+                if baseline != BaselineFile::Absent {
+                    return CountingBaseline {
+                        baseline,
+                        baseline_scope,
+                        former_slug: Some(former),
+                    };
+                }
+            }
+        }
+        CountingBaseline { baseline, baseline_scope, former_slug: None }
     }
 
     fn resolve_step(

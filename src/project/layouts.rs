@@ -18,14 +18,14 @@ use super::feature_patterns::FeaturePatterns;
 use super::project_config::{CONFIG_FILE, ProjectFile};
 use super::settings::{ConfiguredFeatures, ProjectSettings};
 use crate::core::diagnostics::FileError;
-use crate::core::layout::feature_rules::{SearchRule, search_rules, variable_path};
+use crate::core::layout::feature_rules::{FoundRules, SearchRule, search_rules, variable_path};
 use crate::core::layout::recognition::{AppliedLayout, RootListing, find_path, recognise};
 use crate::core::layout::state_document::StateDocument;
 use crate::core::layout::{
-    Layout, MarkerKind, SPEC_KITTY, Variable, embedded_layouts, parse_layout,
+    DocumentSet, Layout, MarkerKind, SPEC_KITTY, Variable, embedded_layouts, parse_layout,
 };
 use crate::core::manifest::MissionType;
-use crate::core::path::{RelPath, escape_bytes};
+use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::pattern::{Pattern, PatternSet};
 use crate::project::root_dir::{ReadError, RootDir};
 
@@ -34,6 +34,8 @@ pub(super) const PROJECT_LAYOUTS_DIR: &str = ".dossierd/layouts";
 /// Name of the file of a layout, in its directory.
 pub(super) const LAYOUT_FILE: &str = "layout.yaml";
 const MAX_FILE_BYTES: u64 = 1 << 20;
+/// Most layouts of one layer.
+const MAX_OWN_LAYOUTS: usize = 64;
 
 /// Where the file of a layout is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +76,10 @@ pub(super) struct RootLayouts {
     pub(super) applied: Vec<AppliedLayout>,
     /// Which directories are features.
     pub(super) rules: Vec<SearchRule>,
+    /// The documents of each layout that has some.
+    pub(super) documents: Vec<(FeatureSlug, Arc<DocumentSet>)>,
+    /// The variables that files of the root set, by the names of the layouts.
+    values: BTreeMap<String, BTreeMap<String, String>>,
     /// Files that cannot be used.
     pub(super) errors: Vec<FileError>,
     patterns: OnceLock<Arc<FeaturePatterns>>,
@@ -103,17 +109,36 @@ impl RootListing for RootDir {
 impl KnownLayouts {
     /// Loads the layouts of all layers; `user_dir` is the directory of the user's own ones.
     pub(super) fn load(root_dir: &RootDir, user_dir: Option<&Path>) -> Self {
-        let mut known = Self { layouts: embedded_layouts().to_vec(), ..Self::default() };
-        known.load_user_layer(root_dir, user_dir);
+        let mut known = Self::of_user(root_dir, user_dir);
         known.load_project_layer(root_dir);
         known
+    }
+
+    /// Returns the embedded layouts and the user's own ones.
+    pub(super) fn of_user(root_dir: &RootDir, user_dir: Option<&Path>) -> Self {
+        let mut known = Self { layouts: embedded_layouts().to_vec(), ..Self::default() };
+        known.load_user_layer(root_dir, user_dir);
+        known
+    }
+
+    /// Returns the first of the entries of a layer, in order; reports it if there are more than are
+    /// used.
+    fn first_entries<T: Ord>(&mut self, layer: &str, mut entries: Vec<T>) -> Vec<T> {
+        entries.sort_unstable();
+        if entries.len() > MAX_OWN_LAYOUTS {
+            entries.truncate(MAX_OWN_LAYOUTS);
+            let message = format!("more than {MAX_OWN_LAYOUTS} layouts; the others are not used");
+            self.errors.push(FileError::without_position(layer, message));
+        }
+        entries
     }
 
     fn load_user_layer(&mut self, root_dir: &RootDir, user_dir: Option<&Path>) {
         let Some(user_dir) = user_dir else {
             return;
         };
-        for name in root_dir.list_outside(user_dir) {
+        let shown = escape_bytes(user_dir.as_os_str().as_bytes()).into_owned();
+        for name in self.first_entries(&shown, root_dir.list_outside(user_dir)) {
             let name = OsStr::from_bytes(&name).to_owned();
             let path = user_dir.join(&name).join(LAYOUT_FILE);
             let shown = escape_bytes(path.as_os_str().as_bytes()).into_owned();
@@ -128,21 +153,19 @@ impl KnownLayouts {
         }
     }
 
-    fn load_project_layer(&mut self, root_dir: &RootDir) {
+    pub(super) fn load_project_layer(&mut self, root_dir: &RootDir) {
         let Ok(dir) = RelPath::new(PROJECT_LAYOUTS_DIR.as_bytes()) else {
             return;
         };
-        for entry in root_dir.list(Some(&dir)).unwrap_or_default() {
-            let name = OsStr::from_bytes(&entry.name).to_owned();
-            let Ok(path) = dir.join(&entry.name).and_then(|dir| dir.join(LAYOUT_FILE.as_bytes()))
-            else {
+        let entries = root_dir.list(Some(&dir)).unwrap_or_default().into_iter();
+        let dirs = entries.filter(|entry| entry.kind == FileType::Directory);
+        let names = dirs.map(|entry| entry.name).collect();
+        for name in self.first_entries(PROJECT_LAYOUTS_DIR, names) {
+            let Ok(path) = dir.join(&name).and_then(|dir| dir.join(LAYOUT_FILE.as_bytes())) else {
                 continue;
             };
-            if entry.kind == FileType::Directory {
-                let bytes = root_dir.read(&path, MAX_FILE_BYTES);
-                let bytes = bytes.map_err(|error| error.to_string());
-                self.add(&name, LayoutSource::Project, &path.text(), bytes);
-            }
+            let bytes = root_dir.read(&path, MAX_FILE_BYTES).map_err(|error| error.to_string());
+            self.add(OsStr::from_bytes(&name), LayoutSource::Project, &path.text(), bytes);
         }
     }
 
@@ -202,6 +225,14 @@ impl KnownLayouts {
         self.sources.get(name).copied().unwrap_or(LayoutSource::Embedded)
     }
 
+    /// Returns the path of the file of a layout, as it is shown.
+    fn shown_file(&self, name: &str) -> String {
+        match self.source(name) {
+            LayoutSource::Project => format!("{PROJECT_LAYOUTS_DIR}/{name}/{LAYOUT_FILE}"),
+            LayoutSource::User | LayoutSource::Embedded => format!("layouts/{name}/{LAYOUT_FILE}"),
+        }
+    }
+
     /// Returns the layout of a name.
     pub(super) fn find(&self, name: &str) -> Option<&Arc<Layout>> {
         self.layouts.iter().find(|layout| layout.name == name)
@@ -245,7 +276,10 @@ impl RootLayouts {
             }
             values.insert(layout.name.clone(), own);
         }
-        let of_layouts = search_rules(&applied, &values);
+        let FoundRules { rules: of_layouts, documents, problems } = search_rules(&applied, &values);
+        errors.extend(problems.into_iter().map(|(layout, problem)| {
+            FileError::without_position(known.shown_file(&layout.name), problem)
+        }));
         let configured = settings.features.as_ref().or(file.features.as_ref());
         let rules = match configured {
             None => of_layouts,
@@ -264,12 +298,13 @@ impl RootLayouts {
                     for include in &one.include {
                         let layout = of_mission(one).or_else(|| of_rule(include));
                         let (include, mission) = (include.clone(), one.mission.clone());
-                        rules.extend(SearchRule::configured(
-                            include,
-                            &one.exclude,
-                            mission,
-                            layout,
-                        ));
+                        match SearchRule::configured(include, &one.exclude, mission, layout) {
+                            Ok(rule) => rules.push(rule),
+                            Err(error) => {
+                                let problem = format!("features: {error}");
+                                errors.push(FileError::without_position(CONFIG_FILE, problem));
+                            }
+                        }
                     }
                 }
                 // Only layouts that are named find more.
@@ -279,7 +314,14 @@ impl RootLayouts {
                 rules
             }
         };
-        Self { known, applied, rules, errors, ..Self::default() }
+        let replaces = configured.is_some() && file.layouts.is_none();
+        let documents = if replaces { Vec::new() } else { documents };
+        Self { known, applied, rules, documents, values, errors, ..Self::default() }
+    }
+
+    /// Returns the value of a variable of a layout, as far as a file of the root sets it.
+    pub(super) fn value(&self, layout: &str, variable: &str) -> Option<&str> {
+        self.values.get(layout)?.get(variable).map(String::as_str)
     }
 
     /// Returns true if spec-kitty is among the layouts, or none is.
@@ -287,9 +329,16 @@ impl RootLayouts {
         self.applied.is_empty() || self.applied.iter().any(|one| one.layout.name == SPEC_KITTY)
     }
 
-    /// Returns the rule for the feature at a path.
-    pub(super) fn rule_for(&self, path: &RelPath) -> Option<&SearchRule> {
-        self.rules.iter().find(|rule| rule.is_match(path))
+    /// Returns the rule for the feature at a path: the first one whose conditions hold, or else, for
+    /// one that is gone or lost what it needs, the first one that matches.
+    pub(super) fn rule_for(&self, root_dir: &RootDir, path: &RelPath) -> Option<&SearchRule> {
+        let matching = || self.rules.iter().filter(|rule| rule.is_match(path));
+        let mut several = matching();
+        let first = several.next()?;
+        if several.next().is_none() {
+            return Some(first);
+        }
+        matching().find(|rule| rule.is_satisfied(path, root_dir)).or(Some(first))
     }
 
     /// Returns the patterns of the directories that are features.
@@ -310,11 +359,22 @@ impl RootLayouts {
             markers.partition(|marker| marker.kind == MarkerKind::File);
         let applied = self.applied.iter().flat_map(|one| one.layout.variables.values());
         let variables = applied.flat_map(|variable| &variable.file);
-        let files: Vec<&Pattern> = files.iter().map(|one| &one.path).chain(variables).collect();
+        let conditions: Vec<Pattern> = self.rules.iter().flat_map(SearchRule::conditions).collect();
+        let documents = || self.documents.iter().flat_map(|(_, set)| set.patterns());
+        let literal = documents().filter(|one| one.is_literal());
+        let files = files.iter().map(|one| &one.path).chain(variables).chain(&conditions);
+        let files: Vec<&Pattern> = files.chain(literal).collect();
         let mut above: Vec<Pattern> = dirs.iter().map(|one| one.path.clone()).collect();
+        // The directories where documents begin, and those above.
+        let bases = self.documents.iter().flat_map(|(_, set)| set.bases());
+        for base in bases.filter_map(|base| Pattern::new(&base.text()).ok()) {
+            above.extend(base.dirs_above());
+            above.push(base);
+        }
         for pattern in files.iter().copied().chain(dirs.iter().map(|one| &one.path)) {
             above.extend(pattern.dirs_above());
         }
+        // Each pattern is valid, and `find` reports if they are too large together.
         LayoutPaths {
             files: PatternSet::new(files.iter().copied()).unwrap_or_default(),
             dirs: PatternSet::new(&above).unwrap_or_default(),
@@ -352,6 +412,11 @@ impl LayoutPaths {
     #[must_use]
     pub fn has_dir(&self, path: &RelPath) -> bool {
         self.dirs.is_match(path)
+    }
+
+    /// Returns those patterns of files of which the directories are not known by name.
+    pub(super) fn wildcard_files(&self) -> impl Iterator<Item = &Pattern> {
+        self.file_patterns.iter().filter(|one| !one.is_literal())
     }
 
     /// Returns the literal ones of the directories.

@@ -1,6 +1,7 @@
 //! Finds the project and the features that a path on the command line selects
 //! (`docs/specification.md#locating`).
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,13 +15,13 @@ use super::layouts::{KnownLayouts, RootLayouts};
 use super::project_config::{self, CONFIG_FILE};
 use super::settings::ProjectSettings;
 use crate::core::layout::recognition::marker_texts;
-use crate::core::path::FeatureSlug;
+use crate::core::path::{FeatureSlug, RelPath};
 use crate::project::root_dir::RootDir;
 
 /// Number of levels below a path where roots are looked for.
 const MAX_LEVELS_BELOW: usize = 4;
-/// Most directories that are listed for that.
-const MAX_LISTED_DIRS: usize = 20_000;
+/// Most directories that are examined for that.
+const MAX_EXAMINED_DIRS: usize = 20_000;
 
 /// The project and the features that a path selects.
 #[derive(Debug, PartialEq, Eq)]
@@ -87,12 +88,24 @@ enum RootKind {
 /// Finds projects by the markers of their layouts, and by the configuration.
 pub struct Locator<'a> {
     /// Returns the user's settings of a root.
-    pub settings_of: &'a dyn Fn(&Path) -> ProjectSettings,
+    settings_of: &'a dyn Fn(&Path) -> ProjectSettings,
     /// Directory of the user's own layouts.
-    pub user_layouts: Option<&'a Path>,
+    user_layouts: Option<&'a Path>,
+    /// The embedded layouts and those of the user.
+    of_user: OnceCell<KnownLayouts>,
 }
 
-impl Locator<'_> {
+impl<'a> Locator<'a> {
+    /// Creates a locator. `settings_of` returns the user's settings of a root; `user_layouts` is the
+    /// directory of the user's own layouts.
+    #[must_use]
+    pub fn new(
+        settings_of: &'a dyn Fn(&Path) -> ProjectSettings,
+        user_layouts: Option<&'a Path>,
+    ) -> Self {
+        Self { settings_of, user_layouts, of_user: OnceCell::new() }
+    }
+
     /// Finds the project of `path`: the nearest directory upwards that is a root. Only where there is
     /// none, or one without features, a directory with a weak marker is one.
     ///
@@ -169,11 +182,10 @@ impl Locator<'_> {
         is_ignored: &dyn Fn(&Path, &[PathBuf]) -> HashSet<PathBuf>,
     ) -> BTreeSet<PathBuf> {
         let (mut roots, mut weak) = (BTreeSet::new(), BTreeSet::new());
-        let (mut level, mut listed) = (vec![start.to_owned()], 0);
+        let (mut level, mut left) = (vec![start.to_owned()], MAX_EXAMINED_DIRS);
         for _ in 0..MAX_LEVELS_BELOW {
             let mut below = Vec::new();
             for dir in &level {
-                listed += 1;
                 let entries = RootDir::open(dir).ok().and_then(|root| root.list(None).ok());
                 for entry in entries.into_iter().flatten() {
                     let is_hidden = entry.name.starts_with(b".");
@@ -181,10 +193,12 @@ impl Locator<'_> {
                         below.push(dir.join(std::ffi::OsStr::from_bytes(&entry.name)));
                     }
                 }
-                if listed > MAX_LISTED_DIRS {
+                if below.len() >= left {
                     break;
                 }
             }
+            below.truncate(left);
+            left -= below.len();
             let ignored = is_ignored(start, &below);
             below.retain(|dir| !ignored.contains(dir));
             level.clear();
@@ -211,25 +225,34 @@ impl Locator<'_> {
 
     fn layouts_of(&self, root: &Path) -> Option<RootLayouts> {
         let root_dir = RootDir::open(root).ok()?;
-        let known = KnownLayouts::load(&root_dir, self.user_layouts);
+        let mut known = self.of_user(&root_dir).clone();
+        known.load_project_layer(&root_dir);
         let file = project_config::read(&root_dir).ok().flatten().unwrap_or_default();
         Some(RootLayouts::find(&root_dir, known, &(self.settings_of)(root), &file))
     }
 
+    fn of_user(&self, root_dir: &RootDir) -> &KnownLayouts {
+        self.of_user.get_or_init(|| KnownLayouts::of_user(root_dir, self.user_layouts))
+    }
+
     fn features_of(&self, root: &Path) -> Vec<FeatureDir> {
         let found = RootDir::open(root).ok().zip(self.layouts_of(root));
-        let found = found.map(|(root_dir, layouts)| discover::discover(&root_dir, &layouts.rules));
+        let found = found.map(|(root_dir, layouts)| {
+            discover::discover(&root_dir, &layouts.rules, &layouts.documents)
+        });
         found.and_then(Result::ok).map(|found| found.features).unwrap_or_default()
     }
 
     fn is_in_feature_of(&self, dir: &Path, root: &Path) -> bool {
         let features = self.features_of(root);
-        features.iter().any(|feature| dir.starts_with(feature.absolute_path(root)))
+        let mut features = features.iter().filter(|feature| !feature.is_documents());
+        features.any(|feature| dir.starts_with(feature.absolute_path(root)))
     }
 
     fn markers(&self, start: &Path) -> String {
-        let known = RootDir::open(start).map(|root| KnownLayouts::load(&root, self.user_layouts));
-        let mut texts = known.map(|known| marker_texts(&known.layouts)).unwrap_or_default();
+        let root_dir = RootDir::open(start);
+        let texts = root_dir.map(|root_dir| marker_texts(&self.of_user(&root_dir).layouts));
+        let mut texts = texts.unwrap_or_default();
         texts.push(CONFIG_FILE.to_owned());
         texts.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(", ")
     }
@@ -254,7 +277,7 @@ fn lone_feature(start: &Path) -> Result<Located, LocateError> {
         path: root.to_owned(),
         name: root.file_name().unwrap_or_default().to_string_lossy().into_owned(),
     })?;
-    Ok(Located { root: root.to_owned(), features: Some(vec![FeatureDir { slug, path: None }]) })
+    Ok(Located { root: root.to_owned(), features: Some(vec![FeatureDir::new(slug, None)]) })
 }
 
 /// Returns true if a directory has a dossier of itself: a baseline of it was accepted.
@@ -275,6 +298,13 @@ fn selected_features(
     let selected: Vec<FeatureDir> = features
         .into_iter()
         .filter(|feature| {
+            if let Some(documents) = &feature.documents {
+                let below = start.strip_prefix(root).ok();
+                let below = below.and_then(|below| RelPath::new(below.as_os_str().as_bytes()).ok());
+                return below.is_some_and(|below| {
+                    documents.may_be_below(&below) || documents.has_file(&below)
+                });
+            }
             let dir = feature.absolute_path(root);
             start.starts_with(&dir) || dir.starts_with(start)
         })
@@ -289,7 +319,7 @@ mod tests {
     use super::*;
 
     fn locator() -> Locator<'static> {
-        Locator { settings_of: &|_| ProjectSettings::default(), user_layouts: None }
+        Locator::new(&|_| ProjectSettings::default(), None)
     }
 
     fn slugs(features: Option<Vec<FeatureDir>>) -> Option<String> {
@@ -350,8 +380,8 @@ mod tests {
             ("empty", "empty", None),
             ("empty/src", "empty", None),
             ("home/weak/specs", "home/weak", Some("001-x")),
-            ("open/openspec", "open", Some("add-x")),
-            ("open/openspec/specs/auth", "open", None),
+            ("open/openspec", "open", Some("add-x project")),
+            ("open/openspec/specs/auth", "open", Some("project")),
             ("kiro/.kiro/specs/\u{fc}ber uns", "kiro", Some("\u{fc}ber uns")),
             ("team/src", "team", None),
         ] {

@@ -15,7 +15,7 @@ use crate::core::digest::Digest;
 use crate::core::feature::MetaFields;
 use crate::core::layout::Layout;
 use crate::core::manifest::{InvalidMissionType, MissionType};
-use crate::core::path::{FeatureSlug, PathError};
+use crate::core::path::{FeatureSlug, PathError, RelPath};
 use crate::core::sync::lock;
 use crate::core::yaml::{ParseError, parse_json};
 use crate::project::root_dir::{ReadError, RootDir};
@@ -24,11 +24,11 @@ const META_FILE: &[u8] = b"meta.json";
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// What a feature's `meta.json` contains.
-pub(super) struct FeatureMeta {
+struct FeatureMeta {
     /// Its fields, as far as it has them. A file that does not exist has none.
-    pub(super) fields: Result<MetaFields, MetaError>,
+    fields: Result<MetaFields, MetaError>,
     /// Hash of its content; `None` if there is none, or it cannot be read.
-    pub(super) hash: Option<Digest>,
+    hash: Option<Digest>,
 }
 
 /// Why `meta.json` cannot be used.
@@ -63,6 +63,9 @@ impl MetaError {
                 let place = |file: &str| format!("{dir}/{file}");
                 match &**error {
                     StateError::Read(..) => None,
+                    StateError::TooMuch(file, error) => {
+                        Some(FileError::without_position(place(file), error.clone()))
+                    }
                     StateError::Parse(file, error) => {
                         Some(FileError::new(place(file), error.clone()))
                     }
@@ -117,18 +120,25 @@ impl MetaCache {
     }
 }
 
-/// Reads the mission of a feature from its `meta.json`, or by the rules of its layout.
+/// Reads the mission of a feature from its `meta.json`, or by the rules of its layout. `root_schema` is
+/// the schema that the configuration of the tool names for all features.
 pub(super) fn read(
     root_dir: &RootDir,
     feature: &FeatureDir,
     layout: &Layout,
     files: &FeatureFiles<'_>,
-) -> FeatureMeta {
+    root_schema: Option<&str>,
+) -> Result<MetaFields, MetaError> {
     if layout.reads_meta() {
-        return read_meta(root_dir, feature);
+        let FeatureMeta { fields, hash } = read_meta(root_dir, feature);
+        if let Ok(path) = RelPath::new(META_FILE) {
+            files.record(&path, hash);
+        }
+        return fields;
     }
-    let fields = files.mission(layout).map(|mission| MetaFields { mission, target_branch: None });
-    FeatureMeta { fields: fields.map_err(MetaError::State), hash: None }
+    let mission = files.mission(layout, root_schema);
+    let fields = mission.map(|mission| MetaFields { mission, target_branch: None });
+    fields.map_err(MetaError::State)
 }
 
 /// Reads a feature's `meta.json`.
@@ -165,7 +175,6 @@ fn parse_fields(object: &Map<String, Value>) -> Result<MetaFields, MetaError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::path::RelPath;
 
     fn read_text(text: Option<&str>) -> (Option<String>, Option<String>, Option<String>) {
         let dir = tempfile::tempdir().unwrap();
@@ -173,10 +182,8 @@ mod tests {
         if let Some(text) = text {
             std::fs::write(dir.path().join("001-x/meta.json"), text).unwrap();
         }
-        let feature = FeatureDir {
-            slug: FeatureSlug::new(b"001-x").unwrap(),
-            path: RelPath::new(&b"001-x"[..]).ok(),
-        };
+        let path = RelPath::new(&b"001-x"[..]).ok();
+        let feature = FeatureDir::new(FeatureSlug::new(b"001-x").unwrap(), path);
         let meta = read_meta(&RootDir::open(dir.path()).unwrap(), &feature);
         match meta.fields {
             Ok(MetaFields { mission, target_branch }) => {

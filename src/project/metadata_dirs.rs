@@ -12,7 +12,8 @@ use crate::core::pattern::Pattern;
 use crate::project::baseline::{BASELINE_FILES, SHARED_DIR};
 use crate::project::discover;
 use crate::project::dossiers_dir::DossiersHome;
-use crate::project::layouts::PROJECT_LAYOUTS_DIR;
+use crate::project::layouts::{LayoutPaths, PROJECT_LAYOUTS_DIR};
+use crate::project::missions::{SCHEMA_FILE, SCHEMAS_DIR};
 use crate::project::root_dir::RootDir;
 
 /// Directories that are watched themselves, and directories that are watched with their immediate
@@ -26,16 +27,25 @@ const WATCHED_DIRS: [&str; 7] = [
     DossiersHome::Kittify.dir(),
     DossiersHome::Dossierd.dir(),
 ];
-const WATCHED_WITH_SUBDIRS: [&str; 5] = [
+const WATCHED_WITH_SUBDIRS: [&str; 6] = [
     MISSION_DIRS[0],
     MISSION_DIRS[1],
     MISSION_DIRS[2],
     PROJECT_LAYOUTS_DIR,
+    SCHEMAS_DIR,
     ".kittify/runtime/runs",
 ];
 /// Directories with one for each mission, or layout.
-const MISSION_DIRS: [&str; 4] =
-    [".kittify/overrides/missions", ".kittify/missions", ".dossierd/missions", PROJECT_LAYOUTS_DIR];
+const MISSION_DIRS: [&str; 5] = [
+    ".kittify/overrides/missions",
+    ".kittify/missions",
+    ".dossierd/missions",
+    PROJECT_LAYOUTS_DIR,
+    SCHEMAS_DIR,
+];
+
+/// Most directories that are watched because they may become features.
+const MAX_POSSIBLE_DIRS: usize = 4096;
 
 const METADATA_FILES: [&[u8]; 6] = [
     b".kittify/metadata.yaml",
@@ -45,8 +55,13 @@ const METADATA_FILES: [&[u8]; 6] = [
     b".git",
     b".git/HEAD",
 ];
-const MISSION_FILES: [&[u8]; 4] =
-    [b"expected-artifacts.yaml", b"mission.yaml", b"mission-runtime.yaml", b"layout.yaml"];
+const MISSION_FILES: [&[u8]; 5] = [
+    b"expected-artifacts.yaml",
+    b"mission.yaml",
+    b"mission-runtime.yaml",
+    b"layout.yaml",
+    SCHEMA_FILE.as_bytes(),
+];
 
 /// What a path outside of features holds, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +139,7 @@ pub(super) fn metadata_dirs<'p>(
     root: &Path,
     root_dir: &RootDir,
     patterns: impl Iterator<Item = &'p Pattern>,
-    layout_dirs: impl Iterator<Item = &'p RelPath>,
+    layout_paths: &LayoutPaths,
     run_dirs: impl Iterator<Item = RelPath>,
     git_dir: Option<&Path>,
 ) -> Vec<PathBuf> {
@@ -137,7 +152,10 @@ pub(super) fn metadata_dirs<'p>(
         }
     }
     relative.extend(discover::traversed_dirs(root_dir, patterns));
-    relative.extend(layout_dirs.cloned());
+    relative.extend(layout_paths.literal_dirs().cloned());
+    // A file in one of them makes it a feature, or the root one of another layout.
+    let possible = discover::traversed_dirs(root_dir, layout_paths.wildcard_files());
+    relative.extend(possible.into_iter().take(MAX_POSSIBLE_DIRS));
     relative.extend(WATCHED_DIRS.iter().filter_map(|name| RelPath::new(name.as_bytes()).ok()));
     for name in WATCHED_WITH_SUBDIRS {
         let Ok(parent) = RelPath::new(name.as_bytes()) else {
@@ -186,6 +204,8 @@ mod tests {
             (".dossierd/layouts/own", Some(Dir)),
             (".dossierd/layouts/own/layout.yaml", Some(File)),
             (".dossierd/missions/own/mission.yaml", Some(File)),
+            ("openspec/schemas", Some(Dir)),
+            ("openspec/schemas/own/schema.yaml", Some(File)),
             (".git/HEAD", Some(File)),
             ("src/main.rs", None),
         ] {

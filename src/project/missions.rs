@@ -11,10 +11,12 @@ use std::sync::{Arc, Mutex};
 
 use crate::core::diagnostics::FileError;
 use crate::core::manifest::{
-    Mission, MissionType, find_embedded_mission, merge_step_order, parse_manifest,
-    parse_mission_steps, parse_runtime_steps,
+    DerivedManifest, InvalidMissionType, Mission, MissionType, SchemaSpecs, derive_manifest,
+    find_embedded_mission, merge_step_order, parse_manifest, parse_mission_steps,
+    parse_runtime_steps,
 };
 use crate::core::path::{RelPath, escape_bytes};
+use crate::core::pattern::Pattern;
 use crate::core::sync::lock;
 use crate::core::yaml::ParseError;
 use crate::project::layouts::PROJECT_LAYOUTS_DIR;
@@ -24,6 +26,17 @@ const MANIFEST_FILE: &str = "expected-artifacts.yaml";
 const MISSION_FILE: &str = "mission.yaml";
 const RUNTIME_FILE: &str = "mission-runtime.yaml";
 const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Name of the layout of OpenSpec, and how the missions of its schemas begin.
+pub(super) const OPENSPEC: &str = "openspec";
+/// The schema that OpenSpec uses where none is named.
+const DEFAULT_SCHEMA: &str = "spec-driven";
+/// How the missions of changes without specs end.
+const NO_SPECS: &str = "-no-specs";
+/// Directory of the schemas of a project, below the root.
+pub(super) const SCHEMAS_DIR: &str = "openspec/schemas";
+/// File of a schema, in its directory.
+pub(super) const SCHEMA_FILE: &str = "schema.yaml";
 
 /// Directories of missions below the root, in order of precedence. That of layouts has the main
 /// mission of each.
@@ -37,8 +50,11 @@ pub(super) struct Missions {
     loaded: Mutex<BTreeMap<MissionType, Arc<LoadedMission>>>,
     listing_errors: Mutex<Vec<FileError>>,
     /// The last valid manifests, from before the files were read again.
-    last_valid: BTreeMap<MissionType, Arc<Mission>>,
+    last_valid: BTreeMap<MissionType, ValidMission>,
 }
+
+/// A mission that was valid, and the file with the boxes of its tasks.
+type ValidMission = (Arc<Mission>, Option<Pattern>);
 
 /// The result of loading a mission.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +63,8 @@ pub(super) struct LoadedMission {
     pub(super) mission: Option<Arc<Mission>>,
     /// True if the manifest that applies is invalid, so that `mission` is a fallback.
     pub(super) invalid: bool,
+    /// The file with the boxes of the tasks, if a schema names one.
+    pub(super) tracks: Option<Pattern>,
     errors: Vec<FileError>,
     warnings: Vec<String>,
 }
@@ -64,6 +82,8 @@ pub struct ManifestDiagnostics {
 enum Layer<'a> {
     Project(&'a RootDir, String),
     User(&'a RootDir, PathBuf),
+    /// A schema of the tool, from which the manifest is derived.
+    Schema(&'a RootDir, RelPath, SchemaSpecs),
 }
 
 impl Missions {
@@ -84,7 +104,8 @@ impl Missions {
         for (mission_type, loaded) in loaded.iter().filter(|(_, loaded)| !loaded.invalid) {
             match &loaded.mission {
                 Some(mission) => {
-                    self.last_valid.insert(mission_type.clone(), Arc::clone(mission));
+                    let valid = (Arc::clone(mission), loaded.tracks.clone());
+                    self.last_valid.insert(mission_type.clone(), valid);
                 }
                 None => {
                     self.last_valid.remove(mission_type);
@@ -98,8 +119,11 @@ impl Missions {
         let mut loaded = lock(&self.loaded);
         let entry = loaded.entry(mission_type.clone()).or_insert_with(|| {
             let mut loaded = load_mission(&self.layers(root_dir, mission_type), mission_type);
-            if let Some(last_valid) = self.last_valid.get(mission_type).filter(|_| loaded.invalid) {
-                loaded.mission = Some(Arc::clone(last_valid));
+            if let Some((mission, tracks)) =
+                self.last_valid.get(mission_type).filter(|_| loaded.invalid)
+            {
+                loaded.mission = Some(Arc::clone(mission));
+                loaded.tracks.clone_from(tracks);
             }
             Arc::new(loaded)
         });
@@ -154,7 +178,8 @@ impl Missions {
             // Next to them are the user's layouts, each with its main mission.
             [user_dir.join(name), user_layouts_dir(user_dir).join(name)]
         });
-        project.chain(user.map(|dir| Layer::User(root_dir, dir))).collect()
+        let schema = schema_file(name).map(|(file, specs)| Layer::Schema(root_dir, file, specs));
+        project.chain(schema).chain(user.map(|dir| Layer::User(root_dir, dir))).collect()
     }
 }
 
@@ -168,6 +193,7 @@ impl Layer<'_> {
                 }
             }
             Self::User(root_dir, layer) => root_dir.read_outside(&layer.join(file), MAX_FILE_BYTES),
+            Self::Schema(root_dir, path, _) => root_dir.read(path, MAX_FILE_BYTES),
         }
     }
 
@@ -177,6 +203,7 @@ impl Layer<'_> {
             Self::User(_, layer) => {
                 escape_bytes(layer.join(file).as_os_str().as_bytes()).into_owned()
             }
+            Self::Schema(_, path, _) => path.text().into_owned(),
         }
     }
 
@@ -197,7 +224,8 @@ impl Layer<'_> {
 }
 
 /// Returns the directory of the user's layouts, which is next to that of the user's missions.
-pub(super) fn user_layouts_dir(user_missions: &Path) -> PathBuf {
+#[must_use]
+pub fn user_layouts_dir(user_missions: &Path) -> PathBuf {
     user_missions.with_file_name("layouts")
 }
 
@@ -211,7 +239,7 @@ fn load_mission(layers: &[Layer<'_>], mission_type: &MissionType) -> LoadedMissi
                     mission: load_embedded(mission_type),
                     invalid: true,
                     errors: vec![error],
-                    warnings: Vec::new(),
+                    ..LoadedMission::default()
                 };
             }
         }
@@ -223,6 +251,9 @@ fn load_layer(
     layer: &Layer<'_>,
     mission_type: &MissionType,
 ) -> Result<Option<LoadedMission>, FileError> {
+    if let Layer::Schema(_, _, specs) = layer {
+        return load_schema(layer, *specs, mission_type);
+    }
     let Some(manifest) = layer.parse(MANIFEST_FILE, parse_manifest)? else {
         return Ok(None);
     };
@@ -245,6 +276,50 @@ fn load_layer(
     warnings.extend(mission.warnings.iter().map(|warning| format!("{file}: {warning}")));
     let mission = Some(Arc::new(mission));
     Ok(Some(LoadedMission { mission, warnings, ..LoadedMission::default() }))
+}
+
+/// Loads the manifest that is derived from a schema of OpenSpec.
+fn load_schema(
+    layer: &Layer<'_>,
+    specs: SchemaSpecs,
+    mission_type: &MissionType,
+) -> Result<Option<LoadedMission>, FileError> {
+    let known = find_embedded_mission(OPENSPEC)
+        .and_then(|found| parse_manifest(found.manifest.as_bytes()).ok());
+    let name = mission_type.as_str();
+    let derive = |bytes: &[u8]| {
+        let derived = derive_manifest(bytes, name, specs, known.as_ref())?;
+        let DerivedManifest { manifest, steps, tracks } = derived;
+        Ok((Mission::new(manifest, &steps)?, tracks))
+    };
+    let Some((mission, tracks)) = layer.parse(SCHEMA_FILE, derive)? else {
+        return Ok(None);
+    };
+    let mission = Some(Arc::new(mission));
+    Ok(Some(LoadedMission { mission, tracks, ..LoadedMission::default() }))
+}
+
+/// Returns the mission of changes by a schema of OpenSpec.
+pub(super) fn mission_of_schema(
+    schema: &str,
+    specs: SchemaSpecs,
+) -> Result<MissionType, InvalidMissionType> {
+    let own = if schema == DEFAULT_SCHEMA { String::new() } else { format!("-{schema}") };
+    let suffix = if specs == SchemaSpecs::Skipped { NO_SPECS } else { "" };
+    MissionType::new(&format!("{OPENSPEC}{own}{suffix}"))
+}
+
+/// Returns the file of the schema of such a mission, and whether its changes have specs; `None` for
+/// another mission.
+fn schema_file(mission: &str) -> Option<(RelPath, SchemaSpecs)> {
+    let rest = mission.strip_prefix(OPENSPEC)?;
+    let (rest, specs) = match rest.strip_suffix(NO_SPECS) {
+        Some(rest) => (rest, SchemaSpecs::Skipped),
+        None => (rest, SchemaSpecs::Required),
+    };
+    let schema = if rest.is_empty() { DEFAULT_SCHEMA } else { rest.strip_prefix('-')? };
+    let path = format!("{SCHEMAS_DIR}/{schema}/{SCHEMA_FILE}");
+    Some((RelPath::new(path.as_bytes()).ok()?, specs))
 }
 
 /// Returns the embedded mission of that type. A test checks that all of them are valid.
@@ -293,6 +368,53 @@ mod tests {
             assert!(!loaded.invalid, "{:?}", loaded.errors);
             loaded.mission.map(|mission| mission.manifest.manifest_version.clone())
         }
+    }
+
+    #[test]
+    fn a_schema_of_openspec_is_between_the_project_and_the_embedded_manifest() {
+        for (mission, file, specs) in [
+            ("openspec", Some("spec-driven"), SchemaSpecs::Required),
+            ("openspec-no-specs", Some("spec-driven"), SchemaSpecs::Skipped),
+            ("openspec-rapid", Some("rapid"), SchemaSpecs::Required),
+            ("openspec-rapid-no-specs", Some("rapid"), SchemaSpecs::Skipped),
+            ("openspecs", None, SchemaSpecs::Required),
+            ("kiro", None, SchemaSpecs::Required),
+        ] {
+            let found = schema_file(mission);
+            let expected = file.map(|name| format!("openspec/schemas/{name}/schema.yaml"));
+            let text = found.as_ref().map(|(path, _)| path.text().into_owned());
+            assert_eq!(text, expected, "{mission}");
+            if let Some(schema) = file {
+                assert_eq!(found.unwrap().1, specs, "{mission}");
+                assert_eq!(mission_of_schema(schema, specs).unwrap().as_str(), mission);
+            }
+        }
+        let fixture = Fixture::new();
+        assert_eq!(fixture.version("openspec").as_deref(), Some("1"));
+        assert_eq!(fixture.version("openspec-rapid"), None);
+        let schema = "artifacts: [{id: plan, generates: plan.md}]\napply: {tracks: plan.md}\n";
+        for name in ["spec-driven", "rapid"] {
+            fixture.write(&format!("openspec/schemas/{name}/schema.yaml"), schema);
+        }
+        let version = Some(
+            crate::core::digest::Digest::of(schema.as_bytes()).hex().as_str()[..12].to_owned(),
+        );
+        for mission in ["openspec", "openspec-no-specs", "openspec-rapid"] {
+            assert_eq!(fixture.version(mission), version, "{mission}");
+            let tracks = fixture.load(mission).tracks.map(|tracks| tracks.as_str().to_owned());
+            assert_eq!(tracks.as_deref(), Some("plan.md"), "{mission}");
+        }
+        fixture.write(".dossierd/missions/openspec-rapid/expected-artifacts.yaml", &manifest("9"));
+        assert_eq!(fixture.version("openspec-rapid").as_deref(), Some("9"));
+        fixture.write("openspec/schemas/rapid/schema.yaml", "artifacts: 7\n");
+        fixture.write("openspec/schemas/spec-driven/schema.yaml", "artifacts: 7\n");
+        let loaded = fixture.load("openspec");
+        assert!(loaded.invalid && loaded.mission.is_some());
+        let error = loaded.errors[0].to_string();
+        assert!(
+            error.starts_with("openspec/schemas/spec-driven/schema.yaml: `artifacts`"),
+            "{error}"
+        );
     }
 
     fn manifest(version: &str) -> String {

@@ -3,7 +3,7 @@
 //!
 //! Most of these files belong to other programs and are only read, each up to a maximum size,
 //! relative to the root's descriptor and without following links. dossierd writes only below
-//! `.kittify/dossiers` and `.dossierd`.
+//! `.kittify/dossiers` and `.dossierd`, and artifacts that a person restores.
 
 mod baseline;
 mod baseline_log;
@@ -13,6 +13,7 @@ mod dossiers_dir;
 mod feature_dir;
 mod feature_files;
 mod feature_patterns;
+mod git;
 mod identity;
 mod inputs;
 mod layouts;
@@ -27,7 +28,8 @@ mod snapshot_file;
 mod staged;
 mod step;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -36,12 +38,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::core::baseline::BaselineScope;
+use uuid::Uuid;
+
+use crate::core::baseline::{Baseline, BaselineScope};
 use crate::core::diagnostics::FileError;
+use crate::core::digest::Digest;
 use crate::core::feature::MetaFields;
 use crate::core::identity as ids;
 use crate::core::ignore::IgnoreRules;
 use crate::core::inventory::InventoryEntry;
+use crate::core::layout::feature_rules::{SearchRule, former_slugs};
 use crate::core::layout::recognition::AppliedLayout;
 use crate::core::layout::{FeatureKind, Layout};
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
@@ -55,12 +61,14 @@ pub use dossiers_dir::WriteError;
 pub use feature_dir::FeatureDir;
 pub use feature_files::StateFiles;
 pub use feature_patterns::FeaturePatterns;
+pub use git::ignored_by_git;
 pub use identity::Machine;
 pub use inputs::FeatureInputs;
 pub use layouts::{LayoutPaths, LayoutSource};
 pub use locate::{LocateError, Located, Locator, LoneFeature};
 pub use metadata_dirs::{MetadataKind, is_dossier_dir, name_of_baseline};
 pub use missions::ManifestDiagnostics;
+pub use missions::user_layouts_dir;
 pub use project_config::WorktreeHandling;
 pub use root_dir::ReadError;
 pub use settings::{ConfiguredFeatures, ProjectSettings};
@@ -69,8 +77,8 @@ pub use snapshot_file::{SnapshotDirs, SnapshotWrite};
 use dossiers_dir::DossiersHome;
 use layouts::{KnownLayouts, RootLayouts};
 use meta::MetaCache;
-use missions::{Missions, user_layouts_dir};
-use project_config::{CONFIG_FILE, ProjectFile, config_text};
+use missions::Missions;
+use project_config::{CONFIG_FILE, ProjectFile, ProjectSection, config_text};
 use root_dir::{DevIno, RootDir};
 use snapshot_file::ParentDirs;
 use staged::StagedCache;
@@ -117,6 +125,15 @@ pub struct Project {
     ignore: IgnoreRules,
     /// Which directories above those of snapshot files existed.
     parent_dirs: ParentDirs,
+}
+
+/// A shared baseline that was written.
+#[derive(Debug)]
+pub struct SharedBaseline {
+    /// Its content, without what git ignores.
+    pub baseline: Baseline,
+    /// The files that were written.
+    pub written: Vec<PathBuf>,
 }
 
 /// What is at the path of a project's root.
@@ -177,7 +194,8 @@ impl Project {
         let file_invalid = read.is_err();
         let file = read.unwrap_or_else(|error| {
             errors.push(error);
-            None
+            let uuid = project_config::find_uuid(&root_dir);
+            Some(ProjectFile { project: ProjectSection { uuid, name: None }, ..Default::default() })
         });
         let file = file.unwrap_or_default();
         let known = KnownLayouts::load(&root_dir, user_missions.map(user_layouts_dir).as_deref());
@@ -225,6 +243,7 @@ impl Project {
         self.missions.inherit_last_valid(&previous.missions);
         self.metas.inherit_last_valid(&previous.metas);
         if self.file_invalid {
+            self.project_uuid.clone_from(&previous.project_uuid);
             self.file.clone_from(&previous.file);
             self.settings.clone_from(&previous.settings);
             self.ignore = rules_of(&self.settings);
@@ -236,6 +255,9 @@ impl Project {
         let recognises_nothing = self.layouts.applied.is_empty() && self.layouts.rules.is_empty();
         if recognises_nothing && !previous.layouts.applied.is_empty() {
             self.layouts = previous.layouts.clone();
+        }
+        if !self.parent_dirs.is_of(self.home()) {
+            self.parent_dirs = ParentDirs::find(&self.root_dir, self.home());
         }
         if self.identity_invalid {
             self.project_uuid.clone_from(&previous.project_uuid);
@@ -297,18 +319,24 @@ impl Project {
     /// # Errors
     /// If a directory above a possible feature cannot be listed for another reason than its permissions.
     pub fn discover(&self) -> Result<Discovery, ReadError> {
-        discover::discover(&self.root_dir, &self.layouts.rules)
+        discover::discover(&self.root_dir, &self.layouts.rules, &self.layouts.documents)
     }
 
-    /// Returns true if the directory of a known feature still is one, with the same slug, provided that
-    /// it exists.
+    /// Returns a known feature as it is selected now, provided that its directory exists; `None` if that
+    /// is none of a feature with the same slug any more.
     #[must_use]
-    pub fn selects(&self, feature: &FeatureDir) -> bool {
-        let Some(path) = &feature.path else {
-            return true;
-        };
-        let rule = self.layouts.rule_for(path);
-        rule.is_some_and(|rule| rule.slug(path).is_ok_and(|slug| slug == feature.slug))
+    pub fn select(&self, feature: &FeatureDir) -> Option<FeatureDir> {
+        if feature.is_documents() {
+            let mut known = self.layouts.documents.iter();
+            let (_, set) = known.find(|(slug, _)| *slug == feature.slug)?;
+            let documents = Some(Arc::clone(set));
+            return Some(FeatureDir { documents, ..FeatureDir::new(feature.slug.clone(), None) });
+        }
+        let is_selected = feature.path.as_ref().is_none_or(|path| {
+            let rule = self.layouts.rule_for(&self.root_dir, path);
+            rule.is_some_and(|rule| rule.slug(path).is_ok_and(|slug| slug == feature.slug))
+        });
+        is_selected.then(|| feature.clone())
     }
 
     /// Opens a feature's directory.
@@ -341,7 +369,7 @@ impl Project {
             &self.root,
             &self.root_dir,
             self.feature_patterns(),
-            self.layouts.watched_paths().literal_dirs(),
+            self.layouts.watched_paths(),
             self.run_dirs(),
             self.git_dir.as_deref(),
         )
@@ -397,7 +425,10 @@ impl Project {
             let exists = io::Error::new(io::ErrorKind::AlreadyExists, "it exists; edit it");
             return Err(WriteError::write(path, exists));
         }
-        let text = config_text(&self.project_uuid, layouts, shares_baselines);
+        // Another program may have given the project an identity that is none of this file.
+        let is_uuid = Uuid::parse_str(&self.project_uuid).is_ok();
+        let uuid = is_uuid.then_some(self.project_uuid.as_str());
+        let text = config_text(uuid, layouts, shares_baselines);
         dossiers_dir::replace(&self.root_dir, &self.root, CONFIG_FILE, text.as_bytes())?;
         Ok(path)
     }
@@ -478,6 +509,39 @@ impl Project {
         Some(staged.map(|entry| entry.artifact.relative_path.clone()).collect())
     }
 
+    /// Writes a file of a feature durably, with all of its content at once, without following a link.
+    /// Creates missing directories, also that of the feature. `mode` is 0 if its permissions are not
+    /// known.
+    ///
+    /// # Errors
+    /// [`RestoreFileError`]; nothing is changed then, but directories may have been created.
+    pub fn restore_file(
+        &self,
+        feature: &FeatureDir,
+        path: &RelPath,
+        bytes: &[u8],
+        mode: u32,
+        on_present: OnPresentFile,
+    ) -> Result<(), RestoreFileError> {
+        let path = feature.join(path.as_bytes()).map_err(io::Error::other)?;
+        match on_present {
+            OnPresentFile::Refuse => match self.root_dir.create_file(&path, bytes, mode) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    Err(RestoreFileError::Present)
+                }
+                created => Ok(created?),
+            },
+            OnPresentFile::Replace(hash) => {
+                let is_expected = |found: &[u8]| Digest::of(found) == hash;
+                if self.root_dir.exchange_file(&path, bytes, mode, is_expected)? {
+                    Ok(())
+                } else {
+                    Err(RestoreFileError::Changed)
+                }
+            }
+        }
+    }
+
     /// Returns true if there is an entry at the path of a feature's baseline.
     #[must_use]
     pub fn has_baseline(&self, slug: &FeatureSlug) -> bool {
@@ -491,29 +555,53 @@ impl Project {
     pub fn write_baseline(&self, slug: &FeatureSlug, bytes: &[u8]) -> Result<(), WriteError> {
         let (root_dir, root, home) = (&self.root_dir, &self.root, self.home());
         baseline_log::keep(root_dir, root, home, BaselineScope::Local, slug)?;
-        baseline::write(root_dir, root, home, slug, bytes)
+        baseline::write(root_dir, root, home, slug, bytes)?;
+        self.clear_former_baselines(slug, BaselineScope::Local)
     }
 
-    /// Writes a feature's shared baseline durably, which a team commits, and the project's own
-    /// configuration where there is none. Returns the paths of what was written.
+    /// Removes the baselines of an archived feature's former slugs: it has one of its own now.
+    fn clear_former_baselines(
+        &self,
+        slug: &FeatureSlug,
+        scope: BaselineScope,
+    ) -> Result<(), WriteError> {
+        self.former_slugs(slug).try_for_each(|former| self.clear_baseline(&former, scope).map(drop))
+    }
+
+    /// Writes a feature's shared baseline durably, which a team commits, without what git ignores; and
+    /// the project's own configuration where there is none. `feature_dir` is the feature's directory.
     ///
     /// # Errors
     /// [`WriteError`].
     pub fn write_shared_baseline(
         &self,
         slug: &FeatureSlug,
-        text: &str,
-    ) -> Result<Vec<PathBuf>, WriteError> {
+        feature_dir: &Path,
+        baseline: Baseline,
+    ) -> Result<SharedBaseline, WriteError> {
+        let paths = baseline.artifacts.iter().flatten().map(|one| &one.relative_path);
+        let absolute = |path: &RelPath| feature_dir.join(OsStr::from_bytes(path.as_bytes()));
+        let by_path: HashMap<PathBuf, RelPath> =
+            paths.map(|path| (absolute(path), path.clone())).collect();
+        let all: Vec<PathBuf> = by_path.keys().cloned().collect();
+        let ignored = ignored_by_git(&self.root, &all);
+        let ignored = ignored.iter().filter_map(|path| by_path.get(path).cloned()).collect();
+        let baseline = baseline.into_shared(&ignored, git::head_commit(&self.root));
         let mut written = Vec::new();
         if !dossiers_dir::rel_path(CONFIG_FILE).is_some_and(|file| self.root_dir.exists(&file)) {
             written.push(self.write_config_file(&[], false)?);
         }
         let path = baseline::shared_path(slug);
+        let unusable = |source: serde_json::Error| {
+            WriteError::write(self.root.join(&path), io::Error::other(source))
+        };
+        let text = baseline.to_shared_text().map_err(unusable)?;
         let (scope, home) = (BaselineScope::Shared, self.home());
         baseline_log::keep(&self.root_dir, &self.root, home, scope, slug)?;
         dossiers_dir::replace(&self.root_dir, &self.root, &path, text.as_bytes())?;
+        self.clear_former_baselines(slug, scope)?;
         written.push(self.root.join(path));
-        Ok(written)
+        Ok(SharedBaseline { baseline, written })
     }
 
     /// Returns the baselines of a feature that were replaced, the newest first.
@@ -534,14 +622,6 @@ impl Project {
         baseline_log::restore(&self.root_dir, &self.root, self.home(), scope, slug)
     }
 
-    /// Removes a feature's shared baseline. Returns true if there was one.
-    ///
-    /// # Errors
-    /// [`WriteError`].
-    pub fn clear_shared_baseline(&self, slug: &FeatureSlug) -> Result<bool, WriteError> {
-        baseline::clear_shared(&self.root_dir, &self.root, slug)
-    }
-
     /// Returns for whom the baseline of a feature counts, or would.
     #[must_use]
     pub fn baseline_scope(&self, slug: &FeatureSlug) -> BaselineScope {
@@ -551,21 +631,74 @@ impl Project {
     /// Returns true if a feature is archived.
     #[must_use]
     pub fn is_archived(&self, feature: &FeatureDir) -> bool {
-        let rule = feature.path.as_ref().and_then(|path| self.layouts.rule_for(path));
+        let rule =
+            feature.path.as_ref().and_then(|path| self.layouts.rule_for(&self.root_dir, path));
         rule.is_some_and(|rule| rule.kind == FeatureKind::Archived)
     }
 
-    /// Returns true if there is a directory of shared baselines.
+    /// Returns true if an archived feature may have a baseline that was accepted before it was moved.
     #[must_use]
-    pub fn has_shared_baselines(&self) -> bool {
-        dossiers_dir::rel_path(baseline::SHARED_DIR).is_some_and(|dir| self.root_dir.is_dir(&dir))
+    pub fn may_have_former_baseline(&self, feature: &FeatureDir) -> bool {
+        let shared = dossiers_dir::rel_path(baseline::SHARED_DIR);
+        shared.is_some_and(|dir| self.root_dir.is_dir(&dir))
+            || self.former_slugs(&feature.slug).any(|former| self.has_baseline(&former))
     }
 
-    /// Returns the features that have a shared baseline and are not among `found`.
+    /// Returns the slugs that an archived feature may have had before, of which no feature is left.
+    fn former_slugs(&self, slug: &FeatureSlug) -> impl Iterator<Item = FeatureSlug> {
+        former_slugs(slug).into_iter().filter(|slug| !self.has_feature_dir(slug))
+    }
+
+    /// Returns true if the directory of a feature that is not archived exists, as far as its name shows
+    /// where it is.
+    fn has_feature_dir(&self, slug: &FeatureSlug) -> bool {
+        self.possible_paths(slug).any(|path| self.root_dir.is_dir(&path))
+    }
+
+    /// Returns where the directory of a feature that is not archived may be, by the rules that end
+    /// with `/*`.
+    fn possible_paths(&self, slug: &FeatureSlug) -> impl Iterator<Item = RelPath> {
+        let name = slug.as_str().rsplit('/').next().unwrap_or_default();
+        let rules = self.layouts.rules.iter().filter(|rule| rule.kind == FeatureKind::Active);
+        let paths = rules.filter_map(move |rule| {
+            let above = rule.include.as_str().strip_suffix("/*")?;
+            Some((rule, dossiers_dir::rel_path(&format!("{above}/{name}"))?))
+        });
+        let is_of_slug = |rule: &SearchRule, path: &RelPath| {
+            rule.is_match(path) && rule.slug(path).is_ok_and(|found| found == *slug)
+        };
+        paths.filter(move |(rule, path)| is_of_slug(rule, path)).map(|(_, path)| path)
+    }
+
+    /// Returns a feature that does not exist, and where it probably would be.
     #[must_use]
-    pub fn missing_shared_features(&self, found: &[FeatureDir]) -> Vec<FeatureSlug> {
-        let is_found = |slug: &FeatureSlug| found.iter().any(|dir| dir.slug == *slug);
+    pub fn expected_dir(&self, slug: FeatureSlug) -> FeatureDir {
+        if let Some((_, set)) = self.layouts.documents.iter().find(|(known, _)| *known == slug) {
+            let documents = Some(Arc::clone(set));
+            return FeatureDir { documents, ..FeatureDir::new(slug, None) };
+        }
+        let path = self.possible_paths(&slug).next();
+        let path = path.or_else(|| dossiers_dir::rel_path(slug.as_str()));
+        FeatureDir::new(slug, path)
+    }
+
+    /// Returns the features that have a shared baseline and are not among `found`, nor archived ones
+    /// of these.
+    #[must_use]
+    pub fn missing_shared_features<'f>(
+        &self,
+        found: impl Iterator<Item = &'f FeatureDir>,
+    ) -> Vec<FeatureSlug> {
         let mut slugs = baseline::shared_slugs(&self.root_dir);
+        if slugs.is_empty() {
+            return slugs;
+        }
+        let known = |dir: &FeatureDir| {
+            let former = self.is_archived(dir).then(|| self.former_slugs(&dir.slug));
+            former.into_iter().flatten().chain([dir.slug.clone()]).collect::<Vec<_>>()
+        };
+        let found: HashSet<FeatureSlug> = found.flat_map(known).collect();
+        let is_found = |slug: &FeatureSlug| found.contains(slug);
         slugs.retain(|slug| !is_found(slug));
         slugs
     }
@@ -622,13 +755,46 @@ impl Project {
         self.root_dir.touch_and_remove(&RelPath::new(path.as_bytes()).map_err(io::Error::other)?)
     }
 
-    /// Removes a feature's baseline. Returns true if there was one.
+    /// Removes a feature's baseline of a scope, which [`Project::restore_baseline`] puts back. Returns
+    /// true if there was one.
     ///
     /// # Errors
     /// [`WriteError`].
-    pub fn clear_baseline(&self, slug: &FeatureSlug) -> Result<bool, WriteError> {
-        baseline::clear(&self.root_dir, &self.root, self.home(), slug)
+    pub fn clear_baseline(
+        &self,
+        slug: &FeatureSlug,
+        scope: BaselineScope,
+    ) -> Result<bool, WriteError> {
+        let (root_dir, root, home) = (&self.root_dir, &self.root, self.home());
+        baseline_log::keep(root_dir, root, home, scope, slug)?;
+        match scope {
+            BaselineScope::Local => baseline::clear(root_dir, root, home, slug),
+            BaselineScope::Shared => baseline::clear_shared(root_dir, root, slug),
+        }
     }
+}
+
+/// What happens to a file that is present where one is restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnPresentFile {
+    /// It stays, and nothing is restored.
+    Refuse,
+    /// It is replaced, if its content has this hash.
+    Replace(Digest),
+}
+
+/// A file could not be restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreFileError {
+    /// There is an entry at its path.
+    #[error("there is a file, link or directory at its path that is not an artifact; move it away")]
+    Present,
+    /// The file that was to be replaced changed meanwhile.
+    #[error("the file changed meanwhile; retry")]
+    Changed,
+    /// The error of the operating system.
+    #[error("cannot write the file: {0}")]
+    Io(#[from] io::Error),
 }
 
 /// Returns where dossierd keeps its files in a root with these layouts.

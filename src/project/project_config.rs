@@ -123,17 +123,53 @@ fn features<'de, D: Deserializer<'de>>(
     Ok(Some(entries.into_iter().map(|FeaturesEntry(features)| features).collect()))
 }
 
-/// Returns the text of a new file.
-pub(super) fn config_text(uuid: &str, layouts: &[String], shares_baselines: bool) -> String {
+/// Returns the text of a new file. Without `uuid` the identity of the project is that of other files
+/// or of the machine.
+pub(super) fn config_text(
+    uuid: Option<&str>,
+    layouts: &[String],
+    shares_baselines: bool,
+) -> String {
     let mut text = String::from("# Configuration of dossierd for this project; commit it.\n");
-    text.push_str(&format!("project:\n  uuid: {uuid}\n"));
+    if let Some(uuid) = uuid {
+        text.push_str(&format!("project:\n  uuid: {uuid}\n"));
+    }
     if !layouts.is_empty() {
-        text.push_str(&format!("layouts: [{}]\n", layouts.join(", ")));
+        let names: Vec<String> = layouts.iter().map(|name| quoted(name)).collect();
+        text.push_str(&format!("layouts: [{}]\n", names.join(", ")));
     }
     if shares_baselines {
         text.push_str("baselines: shared\n");
     }
     text
+}
+
+/// Returns a name as YAML text: quoted where YAML would take it for another value.
+fn quoted(name: &str) -> String {
+    match serde_yaml::from_str(name) {
+        Ok(serde_yaml::Value::String(text)) if text == name => name.to_owned(),
+        _ => format!("\"{name}\""),
+    }
+}
+
+/// Returns `project.uuid` of a file that cannot be used, as far as it can be found: a mistake
+/// elsewhere in the file is not to change the identity of the project.
+pub(super) fn find_uuid(root_dir: &RootDir) -> Option<String> {
+    let path = RelPath::new(CONFIG_FILE.as_bytes()).ok()?;
+    let bytes = root_dir.read(&path, MAX_FILE_BYTES).ok()??;
+    uuid_in(&String::from_utf8_lossy(&bytes))
+}
+
+/// Returns the value of the only line `uuid: …` that is one.
+fn uuid_in(text: &str) -> Option<String> {
+    let values = text.lines().filter_map(|line| {
+        let (_, value) = line.split_once("uuid:")?;
+        let value = value.trim_start().trim_start_matches(['"', '\'']);
+        let end = value.find(|c: char| !(c.is_ascii_hexdigit() || c == '-')).unwrap_or(value.len());
+        Uuid::parse_str(&value[..end]).ok()
+    });
+    let mut values = values.fuse();
+    values.next().filter(|_| values.next().is_none()).map(|uuid| uuid.to_string())
 }
 
 /// Reads the file. Without one, all keys have their defaults.
@@ -156,6 +192,37 @@ fn parse(bytes: &[u8]) -> Result<ProjectFile, FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn new_files_are_valid_whatever_the_identity_and_the_names_are() {
+        let uuid = "8a4a7da6-a97c-4bb4-893a-b31664abfee4";
+        let layouts = ["kiro", "123", "true", "null", "a-b", "-"].map(str::to_owned);
+        for given in [None, Some(uuid)] {
+            let file = parse(config_text(given, &layouts, true).as_bytes()).unwrap();
+            assert_eq!(file.project.uuid.as_deref(), given);
+            assert_eq!(file.layouts.as_deref(), Some(&layouts[..]));
+            assert_eq!(file.baselines, BaselineScope::Shared);
+        }
+        assert_eq!(
+            parse(config_text(None, &[], false).as_bytes()).unwrap(),
+            ProjectFile::default()
+        );
+    }
+
+    #[test]
+    fn the_identity_is_found_in_a_file_with_a_mistake() {
+        let uuid = "8a4a7da6-a97c-4bb4-893a-b31664abfee4";
+        for (text, is_found) in [
+            (format!("project:\n  uuid: {uuid}\nlayout: [kiro]\n"), true),
+            (format!("project: {{uuid: '{uuid}', nam: x}}\n"), true),
+            (format!("project:\n  uuid: \"{uuid}\" # ours\n- [\n"), true),
+            (format!("project:\n  uuid: {uuid}\nx:\n  uuid: {uuid}\n"), false),
+            ("project:\n  uuid: 8a4a\n".to_owned(), false),
+            ("layout: [kiro]\n".to_owned(), false),
+        ] {
+            assert_eq!(uuid_in(&text).as_deref(), is_found.then_some(uuid), "{text}");
+        }
+    }
 
     #[test]
     fn keys_are_read_and_mistakes_reported() {

@@ -87,6 +87,9 @@ pub(super) struct DirEntry {
     pub(super) kind: FileType,
 }
 
+/// Maximum size of a file that is replaced by [`RootDir::exchange_file`]; a larger one stays.
+const MAX_EXCHANGED_BYTES: u64 = 64 << 20;
+
 /// Time limit for writing a file and syncing it to a slow disk.
 const SYNC_LIMIT: Duration = Duration::from_secs(10);
 
@@ -310,6 +313,71 @@ impl RootDir {
         result
     }
 
+    /// Creates the file at `path` durably, with all of its content at once and these permissions; 0 for
+    /// those of its directory. Creates missing parent directories. Fails with EEXIST if there is an entry.
+    pub(super) fn create_file(&self, path: &RelPath, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let parent = self.create_parent(path)?;
+        let dir = parent.as_fd();
+        let temporary = temporary_name();
+        begin_long_step(SYNC_LIMIT);
+        let result = write_new_with_mode(dir, &temporary, bytes, mode)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| rename_to(dir, &temporary, path.file_name(), RenameFlags::NOREPLACE))
+            .and_then(|()| sync_dir(dir));
+        if result.is_err() {
+            let _ = unlinkat(dir, &temporary, AtFlags::empty());
+        }
+        result
+    }
+
+    /// Replaces the regular file at `path` durably, if its content is accepted by `is_expected`. The file
+    /// is exchanged first and read then, so that no later write to its path is lost. Returns false, and
+    /// leaves it in its place, if its content is another one.
+    pub(super) fn exchange_file(
+        &self,
+        path: &RelPath,
+        bytes: &[u8],
+        mode: u32,
+        is_expected: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<bool> {
+        if self.file_type(path)? != FileType::RegularFile {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        let parent = self.open_parent(path)?;
+        let (dir, name) = (parent.as_fd(), path.file_name());
+        let temporary = temporary_name();
+        begin_long_step(SYNC_LIMIT);
+        let exchange = || {
+            write_new_with_mode(dir, &temporary, bytes, mode)?.sync_all()?;
+            match renameat_with(dir, &temporary, dir, name, RenameFlags::EXCHANGE) {
+                // The file system knows only the plain form.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                    let present =
+                        read_regular(self.open_at(dir, name, READ_FLAGS), MAX_EXCHANGED_BYTES);
+                    let is_same =
+                        present.is_ok_and(|bytes| bytes.is_some_and(|bytes| is_expected(&bytes)));
+                    if is_same {
+                        renameat(dir, &temporary, dir, name)?;
+                    }
+                    return Ok(is_same);
+                }
+                exchanged => exchanged?,
+            }
+            let former =
+                read_regular(self.open_at(dir, &*temporary, READ_FLAGS), MAX_EXCHANGED_BYTES);
+            let is_same =
+                former.is_ok_and(|former| former.is_some_and(|bytes| is_expected(&bytes)));
+            if !is_same {
+                rename_to(dir, &temporary, name, RenameFlags::EXCHANGE)?;
+            }
+            Ok(is_same)
+        };
+        let result = exchange();
+        let _ = unlinkat(dir, &temporary, AtFlags::empty());
+        sync_dir(dir)?;
+        result
+    }
+
     /// Returns the directory at `path` and what identifies it; `None` if there is none.
     pub(super) fn find_dir(&self, path: &RelPath) -> io::Result<Option<(OwnedFd, DevIno)>> {
         match self.open_dir(Some(path)) {
@@ -462,6 +530,20 @@ fn rename_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8], flags: RenameFlags)
     result
 }
 
+/// Renames a file in a directory; the file system must know the flags, or nothing is renamed unless the
+/// plain form has the same effect.
+fn rename_to(dir: BorrowedFd<'_>, from: &str, to: &[u8], flags: RenameFlags) -> io::Result<()> {
+    match renameat_with(dir, from, dir, to, flags) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if flags == RenameFlags::NOREPLACE => {
+            if statat(dir, to, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+                return Err(Errno::EXIST.into());
+            }
+            Ok(renameat(dir, from, dir, to)?)
+        }
+        renamed => Ok(renamed?),
+    }
+}
+
 fn temporary_name() -> String {
     format!(".dossierd-{}", Uuid::new_v4().simple())
 }
@@ -568,7 +650,17 @@ fn create_subdir(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
 
 /// Creates a file. Who may read or write its directory may do that with the file.
 fn write_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result<File> {
-    let mode = fstat(dir)?.st_mode & 0o666;
+    write_new_with_mode(dir, name, bytes, 0)
+}
+
+/// Creates a file with these permissions; 0 for those of [`write_new`].
+fn write_new_with_mode(
+    dir: BorrowedFd<'_>,
+    name: &str,
+    bytes: &[u8],
+    mode: u32,
+) -> io::Result<File> {
+    let mode = if mode == 0 { fstat(dir)?.st_mode & 0o666 } else { mode & 0o777 };
     let mut file = File::from(openat(dir, name, CREATE_FLAGS, Mode::from_raw_mode(mode))?);
     set_mode(&file, mode);
     file.write_all(bytes)?;

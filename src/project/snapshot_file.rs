@@ -51,6 +51,13 @@ struct KnownDir {
     was_missing: bool,
 }
 
+impl ParentDirs {
+    /// Returns true if they are those of `home`.
+    pub(super) fn is_of(self, home: DossiersHome) -> bool {
+        self.home == home
+    }
+}
+
 /// What became of a snapshot file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SnapshotWrite {

@@ -16,6 +16,7 @@ use super::entry::open_dir;
 use super::hash::{is_resource_exhausted, signature_of};
 use super::limits::{LimitExceeded, ScanLimits};
 use crate::core::artifact::FileSignature;
+use crate::core::layout::DocumentSet;
 use crate::core::path::RelPath;
 use crate::core::pattern::PatternSet;
 use crate::core::progress::begin_step;
@@ -54,6 +55,20 @@ pub struct Listing {
     pub limit_exceeded: Option<LimitExceeded>,
 }
 
+/// Which of the entries below a feature's directory are listed.
+#[derive(Debug, Clone, Copy)]
+pub struct FileSelection<'a> {
+    /// Patterns of those that are not.
+    pub ignore: &'a PatternSet,
+    /// The files that are, of the documents of a project: hidden ones, too, but no others.
+    pub documents: Option<&'a DocumentSet>,
+}
+
+/// Returns true if an entry is a document, or a directory in which some may be.
+pub(super) fn is_wanted(documents: &DocumentSet, path: &RelPath, is_dir: bool) -> bool {
+    if is_dir { documents.may_be_below(path) } else { documents.has_file(path) }
+}
+
 struct PendingDir {
     parent: Arc<OwnedFd>,
     name: CString,
@@ -70,11 +85,11 @@ pub fn list_tree(
     dir: OwnedFd,
     path: Option<&RelPath>,
     limits: &ScanLimits,
-    ignore: &PatternSet,
+    selection: FileSelection<'_>,
     mut enter: impl FnMut(Option<&RelPath>),
 ) -> io::Result<Listing> {
     let mut listing = Listing::default();
-    let mut lister = TreeLister { limits, ignore, pending_dirs: Vec::new() };
+    let mut lister = TreeLister { limits, selection, pending_dirs: Vec::new() };
     let depth = path.map_or(0, |path| path.components().count());
     if lister.is_too_deep(depth, &mut listing) {
         return Ok(listing);
@@ -107,7 +122,7 @@ pub fn list_tree(
 
 struct TreeLister<'a> {
     limits: &'a ScanLimits,
-    ignore: &'a PatternSet,
+    selection: FileSelection<'a>,
     pending_dirs: Vec<PendingDir>,
 }
 
@@ -139,7 +154,19 @@ impl TreeLister<'_> {
             let entry = entry?;
             begin_step();
             let name = entry.file_name();
-            if name.to_bytes().starts_with(b".") {
+            let documents = self.selection.documents;
+            if documents.is_none() && name.to_bytes().starts_with(b".") {
+                continue;
+            }
+            let entry_path = match path {
+                Some(path) => path.join(name.to_bytes()),
+                None => RelPath::new(name.to_bytes()),
+            };
+            let may_be_document = |path: &RelPath| {
+                documents.is_none_or(|set| set.has_file(path) || set.may_be_below(path))
+            };
+            let entry_path = entry_path.ok();
+            if !entry_path.as_ref().is_some_and(may_be_document) {
                 continue;
             }
             listing.entries += 1;
@@ -147,11 +174,7 @@ impl TreeLister<'_> {
                 listing.limit_exceeded.get_or_insert(self.limits.too_many());
                 break;
             }
-            let entry_path = match path {
-                Some(path) => path.join(name.to_bytes()),
-                None => RelPath::new(name.to_bytes()),
-            };
-            let Some(entry_path) = entry_path.ok().filter(|path| !self.ignore.is_match(path))
+            let Some(entry_path) = entry_path.filter(|path| !self.selection.ignore.is_match(path))
             else {
                 continue;
             };
@@ -162,7 +185,11 @@ impl TreeLister<'_> {
             let kind = stat
                 .as_ref()
                 .map_or(entry.file_type(), |stat| FileType::from_raw_mode(stat.st_mode));
-            if kind == FileType::Directory {
+            let is_dir = kind == FileType::Directory;
+            if !documents.is_none_or(|set| is_wanted(set, &entry_path, is_dir)) {
+                continue;
+            }
+            if is_dir {
                 let (parent, name) = (Arc::clone(dir), name.to_owned());
                 subdirs.push(PendingDir { parent, name, path: entry_path, depth: depth + 1 });
             } else {

@@ -20,11 +20,13 @@ use rustix::io::Errno;
 use crate::core::artifact::Observation;
 use crate::core::content::{FileKind, StaticHash};
 use crate::core::ignore::IgnoreRules;
+use crate::core::layout::DocumentSet;
 use crate::core::path::RelPath;
 use crate::core::sync::lock;
 use crate::scan::entry::{EntryKind, entry_kind, open_dir, read_entry};
 use crate::scan::hash::{ReadOptions, ReadResult};
 use crate::scan::limits::{LimitExceeded, ScanLimits};
+use crate::scan::list::is_wanted;
 
 /// Files of one task: few enough to spread the work, enough to lock the queue rarely.
 const FILES_PER_TASK: usize = 32;
@@ -47,6 +49,8 @@ pub struct ScanOptions {
 pub struct OpenedFeature {
     /// Its descriptor.
     pub descriptor: OwnedFd,
+    /// The files that are read, of the documents of a project; all but hidden ones without it.
+    pub documents: Option<Arc<DocumentSet>>,
     /// Whether the static part of work packages is hashed.
     pub static_part: StaticHash,
 }
@@ -78,6 +82,7 @@ pub struct Progress {
 struct FeatureWalk {
     index: usize,
     static_part: StaticHash,
+    documents: Option<Arc<DocumentSet>>,
     entries: AtomicU64,
     state: Mutex<WalkState>,
 }
@@ -268,9 +273,11 @@ where
     fn start_feature(&self, index: usize, buffers: &mut ThreadBuffers) {
         let opened = (self.open)(index);
         let static_part = opened.as_ref().map_or(StaticHash::Skip, |opened| opened.static_part);
+        let documents = opened.as_ref().ok().and_then(|opened| opened.documents.clone());
         let state = WalkState { scanned: FeatureScan::default(), open_tasks: 1 };
         let entries = AtomicU64::new(0);
-        let feature = Arc::new(FeatureWalk { index, static_part, entries, state: state.into() });
+        let feature =
+            Arc::new(FeatureWalk { index, static_part, documents, entries, state: state.into() });
         let result = opened.and_then(|OpenedFeature { descriptor, .. }| {
             let dir = OpenDir { descriptor, prefix: Vec::new(), depth: 0 };
             self.list_open(&feature, &Arc::new(dir), buffers)
@@ -337,7 +344,13 @@ where
         while let Some(entry) = raw_entries.next() {
             let entry = entry?;
             let name = entry.file_name();
-            if name.to_bytes().starts_with(b".") {
+            let path = feature.documents.as_ref().and_then(|_| entry_path(dir, name));
+            let is_passed_over = match (&feature.documents, &path) {
+                (None, _) => name.to_bytes().starts_with(b"."),
+                (Some(set), Some(path)) => !set.has_file(path) && !set.may_be_below(path),
+                (Some(_), None) => true,
+            };
+            if is_passed_over {
                 continue;
             }
             if feature.entries.fetch_add(1, Relaxed) >= self.options.limits.max_entries {
@@ -356,6 +369,12 @@ where
                 },
                 known => known.into(),
             };
+            let is_dir = matches!(kind, EntryKind::Dir);
+            if let Some((set, path)) = feature.documents.as_ref().zip(path.as_ref())
+                && !is_wanted(set, path, is_dir)
+            {
+                continue;
+            }
             match kind {
                 EntryKind::Dir => subdirs.push(name.to_owned()),
                 _ => files.push(DirItem { name: name.to_owned(), kind }),

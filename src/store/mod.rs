@@ -28,6 +28,7 @@ mod commit;
 mod delivery;
 mod error;
 mod event_id;
+pub mod history;
 mod integrity;
 mod journal;
 mod journal_age;
@@ -203,7 +204,7 @@ impl Store {
     ) -> Result<OpenedStore, StoreError> {
         match Self::open(dir, boot_id) {
             Err(error) if error.is_corrupt() => {
-                let quarantined = Some(open::quarantine(dir, at)?);
+                let quarantined = Some(open::quarantine(dir, FILE_NAME, at)?);
                 Ok(OpenedStore { quarantined, ..Self::open(dir, boot_id)? })
             }
             opened => opened,
@@ -245,7 +246,8 @@ impl Store {
         let dir = self.path.parent().unwrap_or(&self.path).to_owned();
         let is_corrupt = self.integrity == Integrity::Corrupt && self.path.exists();
         self.close_connection(&dir)?;
-        let quarantined = if is_corrupt { Some(open::quarantine(&dir, at)?) } else { None };
+        let quarantined =
+            if is_corrupt { Some(open::quarantine(&dir, FILE_NAME, at)?) } else { None };
         let opened = Self::open_or_recreate(&dir, boot_id, at)?;
         *self = Self { readers: Arc::clone(&self.readers), ..opened.store };
         Ok(quarantined.or(opened.quarantined))

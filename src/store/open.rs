@@ -47,42 +47,46 @@ pub(super) fn create_private_file(dir: &Path, path: &Path) -> io::Result<u64> {
     for suffix in ["-wal", "-shm", "-journal"] {
         match with_suffix(path, suffix).symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            metadata => check_own_file(&metadata?, suffix)?,
+            metadata => check_own_file(&metadata?, &with_suffix(path, suffix))?,
         }
     }
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
     let metadata = options.open(path)?.metadata()?;
-    check_own_file(&metadata, "")?;
+    check_own_file(&metadata, path)?;
     Ok(metadata.ino())
 }
 
-/// Returns an error unless a file of the store, with this suffix, is a regular one of this user.
-fn check_own_file(metadata: &Metadata, suffix: &str) -> io::Result<()> {
+/// Returns an error unless the file at `path` is a regular one of this user.
+fn check_own_file(metadata: &Metadata, path: &Path) -> io::Result<()> {
     let own = rustix::process::geteuid().as_raw();
     if metadata.is_file() && metadata.uid() == own {
         return Ok(());
     }
-    let name = format!("{FILE_NAME}{suffix}");
+    let name = path.file_name().unwrap_or_default().display();
     Err(io::Error::other(format!("{name} is not a regular file of this user; remove it")))
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-/// Renames a corrupt store and its WAL, so that a new one can be created and this one be examined.
-/// Returns its new path.
-pub(super) fn quarantine(dir: &Path, at: Timestamp) -> Result<PathBuf, StoreError> {
-    let path = dir.join(FILE_NAME);
+/// Renames a corrupt file of this name and its WAL, so that a new one can be created and this one be
+/// examined. Returns its new path.
+pub(super) fn quarantine(
+    dir: &Path,
+    file_name: &str,
+    at: Timestamp,
+) -> Result<PathBuf, StoreError> {
+    let path = dir.join(file_name);
     let open_error = |error| StoreError::open(&path, error);
     let time = at.to_string().replace([':', '-'], "");
     let name = |number: u32| {
         let suffix = if number == 0 { String::new() } else { format!("-{number}") };
-        dir.join(format!("{FILE_NAME}.corrupt-{time}{suffix}"))
+        dir.join(format!("{file_name}.corrupt-{time}{suffix}"))
     };
     let quarantined = (0..1000).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(0));
     for suffix in ["-wal", "-shm", "-journal", ""] {

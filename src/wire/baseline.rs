@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::baseline::{Baseline, BaselineFile};
+use crate::core::baseline::{Baseline, BaselineFile, BaselineScope};
 use crate::core::digest::Digest;
 use crate::core::drift::{DriftState, Severity};
 use crate::core::feature::Feature;
@@ -23,6 +23,18 @@ pub struct AcceptRequest {
     /// Also replace a baseline that cannot be parsed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub replace_corrupt: bool,
+    /// For whom the baseline is; without it, for whom that of the feature counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<BaselineScope>,
+}
+
+/// The body of `DELETE /api/dossier/baseline`, which may be absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClearRequest {
+    /// Which baseline is cleared; without it, the one that counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<BaselineScope>,
 }
 
 /// A baseline that was accepted, in short.

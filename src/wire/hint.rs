@@ -23,6 +23,8 @@ pub enum HintCode {
     InvalidLimit,
     /// `since` or `Last-Event-ID` is not a cursor.
     InvalidCursor,
+    /// A text is not a revision, or names no single version.
+    InvalidRevision,
     /// There is no such artifact class; the text lists the classes.
     UnknownClass,
     /// There is no such event type; the text lists the types.
@@ -57,6 +59,8 @@ pub enum HintCode {
     NoSuchArtifact,
     /// There is no such artifact; the text names similar keys.
     DidYouMean,
+    /// There is no such version, or it is not kept.
+    NoSuchVersion,
     /// None of the events is a dead letter.
     NoSuchDeadLetter,
     /// The body did not arrive in time.
@@ -137,7 +141,7 @@ struct HintTexts {
 
 impl HintCode {
     /// All codes.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 49] = [
         Self::UnknownPath,
         Self::MethodNotAllowed,
         Self::InvalidPercentEncoding,
@@ -145,6 +149,7 @@ impl HintCode {
         Self::InvalidBoolean,
         Self::InvalidLimit,
         Self::InvalidCursor,
+        Self::InvalidRevision,
         Self::UnknownClass,
         Self::UnknownEventType,
         Self::FeatureRequired,
@@ -162,6 +167,7 @@ impl HintCode {
         Self::NoSuchProject,
         Self::NoSuchArtifact,
         Self::DidYouMean,
+        Self::NoSuchVersion,
         Self::NoSuchDeadLetter,
         Self::BodyTimeout,
         Self::BodyTooLarge,
@@ -228,6 +234,14 @@ impl HintCode {
                 "use `start`, `now`, or `next` of an earlier page",
                 CliHint::Nothing,
             ),
+            Self::InvalidRevision => entry(
+                "invalid_revision",
+                "use `baseline`, `now`, `@N`, a duration, a time, or 8 to 64 digits of a hash",
+                CliHint::Nothing,
+            ),
+            Self::NoSuchVersion => {
+                entry("no_such_version", "see `GET /api/dossier/versions`", CliHint::Nothing)
+            }
             Self::UnknownClass => {
                 entry("unknown_class", "see `GET /api/openapi.json`", CliHint::AsSent)
             }

@@ -14,6 +14,7 @@ pub mod events;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod hint;
+pub mod history;
 pub mod json;
 pub mod overview;
 pub mod problem;

@@ -7,10 +7,13 @@ use crate::core::artifact::RequiredStatus;
 use crate::core::digest::Digest;
 use crate::core::drift::{DifferenceKind, DriftState, Severity};
 use crate::core::feature_context::Completeness;
+use crate::core::history::text_diff::{DiffHunk, DiffLine, LineKind};
+use crate::core::history::unified::{NO_NEWLINE, hunk_heading};
 use crate::core::task_progress::TaskProgress;
 use crate::core::time::Timestamp;
 use crate::wire::artifacts::{ArtifactDetail, ArtifactItem, ArtifactList};
 use crate::wire::drift::DriftDetail;
+use crate::wire::history::{FileDiff, StateDiff};
 use crate::wire::overview::Overview;
 use crate::wire::rich_text::{escape_html, render_text, write_html};
 
@@ -30,6 +33,8 @@ pub struct HtmlReport<'a> {
     pub artifacts: ArtifactList<'a>,
     /// Differences from the baseline.
     pub drift: DriftDetail<'a>,
+    /// What changed since the baseline, line by line; `None` without a baseline.
+    pub changes: Option<StateDiff>,
     /// Artifacts whose content is shown; see [`is_included`].
     pub documents: Vec<ArtifactDetail<'a>>,
     /// Time of the report.
@@ -60,6 +65,7 @@ impl HtmlReport<'_> {
         self.write_head(&mut out, &slug);
         self.write_missing(&mut out);
         self.write_differences(&mut out);
+        self.write_changes(&mut out);
         self.write_artifacts(&mut out);
         self.write_contents(&mut out);
         out.push_str("</main>\n</body>\n</html>\n");
@@ -172,6 +178,41 @@ impl HtmlReport<'_> {
         out.push_str("</tbody></table>\n");
     }
 
+    /// Writes the changed lines of each file, up to the maximum size of contents.
+    fn write_changes(&self, out: &mut String) {
+        let files = self.changes.iter().flat_map(|changes| &changes.files);
+        let with_lines: Vec<&FileDiff> = files.filter(|file| !file.hunks.is_empty()).collect();
+        if with_lines.is_empty() {
+            return;
+        }
+        out.push_str("<h2>Changed lines</h2>\n");
+        let mut remaining_bytes = MAX_REPORT_CONTENT_BYTES;
+        for file in with_lines {
+            let size: usize = file.hunks.iter().map(DiffHunk::text_bytes).sum();
+            let Some(left) = remaining_bytes.checked_sub(size) else {
+                out.push_str(
+                    "<p class=\"dim\">more is not included: the report has reached its maximum size</p>\n",
+                );
+                return;
+            };
+            remaining_bytes = left;
+            let path = escape_html(&file.relative_path.text());
+            let (added, removed) =
+                (file.added_lines.unwrap_or_default(), file.removed_lines.unwrap_or_default());
+            let _ = write!(
+                out,
+                "<details><summary>{path} +{added} -{removed}</summary>\n<pre class=\"diff\">"
+            );
+            for hunk in &file.hunks {
+                let _ = writeln!(out, "<span class=\"dim\">{}</span>", hunk_heading(hunk));
+                for line in &hunk.lines {
+                    write_diff_line(out, line);
+                }
+            }
+            out.push_str("</pre></details>\n");
+        }
+    }
+
     fn write_artifacts(&self, out: &mut String) {
         let _ = writeln!(out, "<h2>Artifacts: {}</h2>", self.artifacts.artifacts.len());
         write_table_head(
@@ -240,6 +281,18 @@ impl HtmlReport<'_> {
                 "<p class=\"dim\">Only the first {MAX_REPORT_DOCUMENTS} are shown.</p>"
             );
         }
+    }
+}
+
+fn write_diff_line(out: &mut String, line: &DiffLine<'_>) {
+    let text = escape_html(&line.text);
+    let _ = match line.kind {
+        LineKind::Context => writeln!(out, " {text}"),
+        LineKind::Removed => writeln!(out, "<span class=\"bad\">-{text}</span>"),
+        LineKind::Added => writeln!(out, "<span class=\"good\">+{text}</span>"),
+    };
+    if line.no_newline {
+        let _ = writeln!(out, "{NO_NEWLINE}");
     }
 }
 

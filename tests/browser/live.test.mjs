@@ -290,3 +290,49 @@ test("a list of five thousand artifacts has elements for the visible rows only",
     await project.close();
   }
 });
+
+test("messages of a stream are the same however it is cut, and each part is read once", async () => {
+  const project = new Project().feature(SLUG);
+  await project.start();
+  try {
+    const { context, page, problems } = await open(project);
+    const { cut, scanned, length } = await page.evaluate(async () => {
+      const { messagesOf } = await import("/assets/live.js");
+      const read = async (chunks) => {
+        const body = new ReadableStream({
+          start(controller) {
+            for (const chunk of chunks) controller.enqueue(new TextEncoder().encode(chunk));
+            controller.close();
+          },
+        });
+        const messages = [];
+        for await (const message of messagesOf(body)) messages.push(message);
+        return JSON.stringify(messages);
+      };
+      const text = ": comment\n\nid: 1\nevent: a\ndata: x\ndata:y\n\ndata\nid:2\n\n\ndata: z\n\ndata: incomplete\n";
+      const cut = new Set();
+      for (let at = 0; at <= text.length; at += 1) cut.add(await read([text.slice(0, at), text.slice(at)]));
+      cut.add(await read([...text]));
+      // A message of a megabyte in many chunks. Every character that is searched for line ends is counted.
+      const chunks = ["data: ", ...Array(1_000).fill("x".repeat(1_000)), "\n\n"];
+      const { split } = String.prototype;
+      let scanned = 0;
+      String.prototype.split = function (...args) {
+        scanned += this.length;
+        return split.apply(this, args);
+      };
+      const long = JSON.parse(await read(chunks));
+      String.prototype.split = split;
+      return { cut: [...cut], scanned, length: long[0].data.length };
+    });
+    assert.deepEqual(cut.map((text) => JSON.parse(text)), [[
+      { id: "1", event: "a", data: "x\ny" }, { id: "2", data: "" }, { data: "z" },
+    ]]);
+    assert.equal(length, 1_000_000);
+    assert.ok(scanned < 2_000_000, `${scanned} characters for a message of ${length}`);
+    assert.deepEqual(problems, []);
+    await context.close();
+  } finally {
+    await project.close();
+  }
+});

@@ -18,6 +18,7 @@ mod daemon;
 mod dashboard;
 mod delivery;
 mod faults;
+mod history;
 mod scan;
 mod service;
 mod support;

@@ -164,7 +164,10 @@ async fn adopt_kept(
     let sessions = Sessions::from_kept(&content);
     let sessions = sessions.map_or_else(Sessions::new, Ok)?;
     let listener = TcpListener::from_std(listener)?;
-    *api.dashboard.open.lock().await = Some(serve(api, listener, sessions, Some(kept), check)?);
+    let opened = serve(api, listener, sessions, Some(kept), check)?;
+    // They may be new ones, or fewer: what is kept must not be older than what is served.
+    opened.guard.keep_sessions();
+    *api.dashboard.open.lock().await = Some(opened);
     Ok(())
 }
 
@@ -214,12 +217,20 @@ async fn start_listener(
     let kept = KeptFile::create()
         .inspect_err(|error| warn!(%error, "cannot keep the dashboard over a restart"))
         .ok();
-    if let Some(kept) = &kept {
-        let (listener, sessions) = (listener.as_fd(), kept.as_fd());
-        (api.dashboard.config.keep)(KeepRequest::Keep { listener, sessions });
-    }
+    // What the service manager is to keep. It is notified last: it must not keep what is not served.
+    let copies = kept.as_ref().map(|kept| {
+        Ok::<_, io::Error>((
+            listener.as_fd().try_clone_to_owned()?,
+            kept.as_fd().try_clone_to_owned()?,
+        ))
+    });
+    let copies = copies.transpose()?;
     let opened = serve(api, listener, Sessions::new()?, kept, check)?;
     opened.guard.keep_sessions();
+    if let Some((listener, sessions)) = &copies {
+        let (listener, sessions) = (listener.as_fd(), sessions.as_fd());
+        (api.dashboard.config.keep)(KeepRequest::Keep { listener, sessions });
+    }
     Ok(opened)
 }
 

@@ -24,6 +24,7 @@ use crate::api::dashboard::sessions::{SessionLease, Sessions};
 use crate::api::dashboard::static_files;
 use crate::api::response::problem::internal_error;
 use crate::api::server::http_metrics::HttpMetrics;
+use crate::api::server::listener_log::ListenerLog;
 use crate::api::server::peer::TcpPeer;
 use crate::config::HttpConfig;
 use crate::wire::hint::HintCode;
@@ -51,6 +52,7 @@ pub(crate) struct AccessGuard {
     allowed_hosts: Vec<String>,
     config: watch::Receiver<HttpConfig>,
     metrics: Arc<HttpMetrics>,
+    pub(crate) log: Arc<ListenerLog>,
     /// Where the sessions are kept over a restart.
     kept: Option<KeptFile>,
 }
@@ -85,6 +87,7 @@ impl AccessGuard {
             allowed_hosts: vec![address.to_string(), format!("localhost:{port}")],
             config,
             metrics,
+            log: Arc::new(ListenerLog::new("dashboard")),
             kept,
         }
     }
@@ -207,12 +210,20 @@ impl AccessGuard {
         with_cleared_site_data(response)
     }
 
-    async fn is_admitted(&self, peer: Option<Arc<TcpPeer>>) -> bool {
+    /// Returns whether the user of the client may have what its credentials open.
+    async fn is_admitted(&self, access: &Access, peer: Option<Arc<TcpPeer>>) -> bool {
         let Some(peer) = peer else { return false };
-        let is_admitted = peer.is_admitted(self.allows_root()).await;
+        let is_admitted = match (peer.is_known_admitted(self.allows_root()), access) {
+            (Some(is_admitted), _) => is_admitted,
+            // Nothing secret, for a cookie that browsers send to other ports as well: not worth a search.
+            (None, Access::StaticFile | Access::UsedTicket) => true,
+            (None, Access::Ticket(_) | Access::Program | Access::Page(_)) => {
+                peer.is_admitted(self.allows_root(), &self.log).await
+            }
+        };
         if !is_admitted {
             self.metrics.refused.fetch_add(1, Ordering::Relaxed);
-            warn!("refused a request of another user to the dashboard");
+            self.log.warn_of_refused_user();
         }
         is_admitted
     }
@@ -243,6 +254,15 @@ fn unauthorized(detail: &'static str, clears_site_data: bool) -> Response {
     if clears_site_data { with_cleared_site_data(response) } else { response }
 }
 
+/// Refuses a client, and closes its connection.
+fn other_user_response() -> Response {
+    let detail = "the connection is not one of the daemon's user";
+    let problem = Problem::new(ProblemCode::Forbidden, detail, HintCode::OtherUser);
+    let mut response = problem.into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 fn locked_response() -> Response {
     with_cleared_site_data(static_files::locked_page())
 }
@@ -267,7 +287,7 @@ fn end_stream_with(lease: SessionLease, response: Response) -> Response {
 
 /// Middleware that answers requests without access, and adds security headers to all responses.
 ///
-/// The client's user is looked up last: that may be costly, and needs valid credentials.
+/// The client's user is looked up last, and only for credentials that open data: that may be costly.
 pub(crate) async fn require_access(
     State(guard): State<Arc<AccessGuard>>,
     request: Request,
@@ -276,11 +296,10 @@ pub(crate) async fn require_access(
     let peer = request.extensions().get::<Arc<TcpPeer>>().cloned();
     let mut response = match guard.check(request.method(), request.uri(), request.headers()) {
         Err(response) => response,
-        Ok(_) if !guard.is_admitted(peer).await => {
-            let detail = "the connection is not one of the daemon's user";
-            Problem::new(ProblemCode::Forbidden, detail, HintCode::OtherUser).into_response()
+        Ok(access) if guard.is_admitted(&access, peer).await => {
+            guard.respond(access, request, next).await
         }
-        Ok(access) => guard.respond(access, request, next).await,
+        Ok(_) => other_user_response(),
     };
     if response.status() == StatusCode::UNAUTHORIZED {
         let scheme = HeaderValue::from_static("Bearer");
@@ -304,6 +323,7 @@ pub(crate) async fn require_access(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::dashboard::PeerCheck;
 
     fn guard() -> AccessGuard {
         AccessGuard::new(
@@ -414,5 +434,58 @@ mod tests {
             headers.extend(sites.iter().map(|site| ("sec-fetch-site", *site)));
             assert_eq!(status(&guard, "GET /api/status", &headers), expected, "{sites:?}");
         }
+    }
+
+    /// Sends a request to the page behind a guard; returns the response.
+    async fn send(guard: &Arc<AccessGuard>, peer: &Arc<TcpPeer>, request: &Request) -> Response {
+        use axum::Router;
+        use axum::routing::get;
+        use hyper::service::Service as _;
+        use hyper_util::service::TowerToHyperService;
+
+        let access = axum::middleware::from_fn_with_state(Arc::clone(guard), require_access);
+        let router = Router::new().fallback(get(|| async { "served" })).layer(access);
+        let mut copy = Request::new(Body::empty());
+        *copy.uri_mut() = request.uri().clone();
+        copy.headers_mut().clone_from(request.headers());
+        copy.extensions_mut().insert(Arc::clone(peer));
+        TowerToHyperService::new(router).call(copy).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn user_is_searched_only_for_credentials_that_open_data() {
+        let guard = Arc::new(guard());
+        let (cookie, key) = new_session(&guard);
+        let cookie = format!("dossierd-7433={cookie}");
+        let token = format!("Bearer {}", guard.sessions.token().as_str());
+        let ticket = guard.sessions.issue_ticket().unwrap();
+        let ticket = format!("/open/{}", ticket.as_str());
+        let (cookie, key) = (("cookie", cookie.as_str()), (KEY_HEADER, key.as_str()));
+        let token = ("authorization", token.as_str());
+        // Nobody is connected so: a search finds no user, and the client is refused.
+        let (from, to) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:7433".parse().unwrap());
+        for (path, credentials, expected) in [
+            ("/", &[cookie][..], 200),
+            ("/assets/app.js", &[cookie], 200),
+            ("/open/used", &[cookie], 200),
+            ("/api/status", &[cookie], 401),
+            ("/api/status", &[cookie, key], 403),
+            ("/", &[token], 403),
+            (&ticket, &[], 403),
+        ] {
+            let peer = Arc::new(TcpPeer::new(from, to, PeerCheck::ProcNet, &guard.log));
+            let mut request = Request::new(Body::empty());
+            *request.uri_mut() = path.parse().unwrap();
+            for (name, value) in [&[("host", "127.0.0.1:7433")], credentials].concat() {
+                request.headers_mut().insert(name, value.parse().unwrap());
+            }
+            let response = send(&guard, &peer, &request).await;
+            assert_eq!(response.status(), expected, "{path} {credentials:?}");
+            let is_searched = peer.is_known_admitted(false).is_some();
+            assert_eq!(is_searched, expected == 403, "{path} {credentials:?}");
+            let closes = response.headers().get(header::CONNECTION).is_some_and(|it| it == "close");
+            assert_eq!(closes, expected == 403, "{path} {credentials:?}");
+        }
+        assert_eq!(guard.metrics.refused.load(Ordering::Relaxed), 3);
     }
 }

@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use crate::api::dashboard::guard::{AccessGuard, require_access};
 use crate::api::dashboard::static_files::{serve_asset, serve_index};
 use crate::api::router::{Route, build_router, shared_routes};
-use crate::api::server::http::{Server, backoff_after_accept_error, warn_of_refused_user};
-use crate::api::server::peer::TcpPeer;
+use crate::api::server::http::Server;
+use crate::api::server::peer::{ApiClient, TcpPeer};
 use crate::api::state::ApiState;
 use crate::wire::dashboard::PeerCheck;
 
@@ -39,11 +39,12 @@ pub(crate) async fn serve(
     let route_paths = all_routes.iter().map(|route| route.path).collect();
     let access = from_fn_with_state(Arc::clone(&guard), require_access);
     let router = build_router(api, all_routes).layer(access);
-    let server = Server::new(MAX_CONNECTIONS, metrics, route_paths, router);
+    let log = Arc::clone(&guard.log);
+    let server = Server::new(MAX_CONNECTIONS, metrics, log, route_paths, router);
     let Ok(address) = listener.local_addr() else { return };
     let admit = |(stream, from): (TcpStream, SocketAddr)| {
-        let peer = TcpPeer::new(from, address, check);
-        // An unknown one is checked when it has sent valid credentials.
+        let peer = TcpPeer::new(from, address, check, &guard.log);
+        // An unknown one is checked when it asks for more than the page without data.
         let is_admitted = peer.is_known_admitted(guard.allows_root()).unwrap_or(true);
         is_admitted.then_some((stream, peer))
     };
@@ -55,13 +56,14 @@ pub(crate) async fn serve(
             accepted = server.accept(async { listener.accept().await }, admit) => accepted,
         };
         match accepted {
-            Ok(None) => warn_of_refused_user("dashboard"),
+            Ok(None) => {}
             Ok(Some(((stream, peer), permit))) => {
                 // Responses are small and events rare: Nagle's algorithm would only delay them.
                 let _: std::io::Result<()> = stream.set_nodelay(true);
-                server.serve_connection(stream, Some(peer), permit, connection_stop.clone());
+                let client = ApiClient::Tcp(Arc::new(peer));
+                server.serve_connection(client, stream, permit, connection_stop.clone());
             }
-            Err(error) => backoff_after_accept_error(&error).await,
+            Err(error) => server.backoff_after_accept_error(&error).await,
         }
     }
 }

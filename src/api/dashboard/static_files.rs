@@ -13,6 +13,7 @@ const ASSETS: &[(&str, &str, &str)] = &[
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
     ("app.js", JS_MEDIA_TYPE, include_str!("assets/app.js")),
     ("api.js", JS_MEDIA_TYPE, include_str!("assets/api.js")),
+    ("changes.js", JS_MEDIA_TYPE, include_str!("assets/changes.js")),
     ("artifacts.js", JS_MEDIA_TYPE, include_str!("assets/artifacts.js")),
     ("detail.js", JS_MEDIA_TYPE, include_str!("assets/detail.js")),
     ("dom.js", JS_MEDIA_TYPE, include_str!("assets/dom.js")),
@@ -24,14 +25,20 @@ const ASSETS: &[(&str, &str, &str)] = &[
     ("live.js", JS_MEDIA_TYPE, include_str!("assets/live.js")),
     ("overview.js", JS_MEDIA_TYPE, include_str!("assets/overview.js")),
     ("session.js", JS_MEDIA_TYPE, include_str!("assets/session.js")),
+    ("versions.js", JS_MEDIA_TYPE, include_str!("assets/versions.js")),
     ("locked.js", JS_MEDIA_TYPE, include_str!("assets/locked.js")),
     ("plot.js", JS_MEDIA_TYPE, include_str!("assets/plot.js")),
     ("labels.js", JS_MEDIA_TYPE, include_str!("assets/labels.js")),
 ];
-const INDEX_PAGE: &str = include_str!("assets/index.html");
-const LOCKED_PAGE: &str = include_str!("assets/locked.html");
-const LOADING_PAGE: &str = include_str!("assets/loading.html");
-const ENTRY_PAGE: &str = include_str!("assets/entry.html");
+/// Each page is the head that all have in common, and the rest of its own.
+const INDEX_PAGE: &str =
+    concat!(include_str!("assets/head.html"), include_str!("assets/index.html"));
+const LOCKED_PAGE: &str =
+    concat!(include_str!("assets/head.html"), include_str!("assets/locked.html"));
+const LOADING_PAGE: &str =
+    concat!(include_str!("assets/head.html"), include_str!("assets/loading.html"));
+const ENTRY_PAGE: &str =
+    concat!(include_str!("assets/head.html"), include_str!("assets/entry.html"));
 /// What is replaced by the key in `ENTRY_PAGE`.
 const KEY_PLACEHOLDER: &str = "SESSION_KEY";
 const HTML_MEDIA_TYPE: &str = "text/html; charset=utf-8";

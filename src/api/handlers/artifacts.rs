@@ -23,7 +23,7 @@ use crate::api::response::problem::internal_error;
 use crate::api::response::render::{
     budgeted_response, json_response_blocking, run_blocking, too_busy,
 };
-use crate::api::server::client_shares::{FairPermits, TURN_TIMEOUT, TurnTimeout};
+use crate::api::server::client_shares::{FairPermits, MAX_WAITING, TURN_TIMEOUT, TurnTimeout};
 use crate::api::state::ApiState;
 use crate::core::artifact::{ArtifactClass, ArtifactRef, ErrorReason};
 use crate::core::key::suggest_similar;
@@ -46,7 +46,7 @@ const MAX_READ_ATTEMPTS: usize = 3;
 /// is not known.
 const STAGED_TIMEOUT: Duration = Duration::from_millis(250);
 /// Number of contents that are in memory before their responses are rendered.
-static CONTENT_PERMITS: FairPermits = FairPermits::new(2, TURN_TIMEOUT);
+static CONTENT_PERMITS: FairPermits = FairPermits::new(2, MAX_WAITING, TURN_TIMEOUT);
 const UNRESPONSIVE: &str =
     "the project's file system does not respond, so the content cannot be read";
 

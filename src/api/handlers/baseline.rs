@@ -23,14 +23,14 @@ use crate::api::response::json::{WithSync, set_sync_headers};
 use crate::api::response::render::short_json_response;
 use crate::api::state::ApiState;
 use crate::core::baseline::accept::{AcceptError, OnCorruptBaseline, accept_state};
-use crate::core::baseline::{Baseline, BaselineFile};
+use crate::core::baseline::{Baseline, BaselineFile, BaselineScope};
 use crate::core::error::error_chain;
 use crate::core::time::Timestamp;
 use crate::engine::command::Command;
 use crate::engine::read_model::BaselineError;
 use crate::engine::read_model::{EngineState, FeatureView};
 use crate::wire::baseline::{
-    AcceptRequest, AcceptResponse, AcceptedBaseline, BaselineDetail, ClearResponse,
+    AcceptRequest, AcceptResponse, AcceptedBaseline, BaselineDetail, ClearRequest, ClearResponse,
 };
 use crate::wire::hint::HintCode;
 use crate::wire::json;
@@ -68,11 +68,15 @@ pub(crate) async fn accept_baseline(
         return Err(problem.with_candidates(vec![resolved.candidate()]));
     }
     let feature = resolved.clone();
-    let write = move || write_baseline(&feature, &request);
+    let counting = resolved.feature.metadata.baseline_scope;
+    let scope = request.scope.unwrap_or(counting);
+    let write = move || write_baseline(&feature, &request, scope);
     let written = call_project(&api, &resolved.project, write).await;
     let (baseline, replaced) = written.ok_or_else(unresponsive)??;
     let written = BaselineFile::Valid(Box::new(baseline.clone()));
-    let is_written = |feature: &FeatureView| feature.metadata.baseline == written;
+    // One of this machine does not count where there is a shared one.
+    let counts = scope == BaselineScope::Shared || counting == BaselineScope::Local;
+    let is_written = |feature: &FeatureView| !counts || feature.metadata.baseline == written;
     let (resolved, sync) = wait_until_confirmed(&api, &resolved, &parameters, is_written).await?;
     let size = resolved.feature.entries.len();
     let headers = sync.clone();
@@ -89,13 +93,23 @@ pub(crate) async fn accept_baseline(
 pub(crate) async fn clear_baseline(
     State(api): State<Arc<ApiState>>,
     parameters: Parameters,
+    body: Body,
 ) -> Result<Response, Problem> {
+    let request: ClearRequest = body::read_json(body).await?.unwrap_or_default();
     let (resolved, _) = resolve_feature(&api, &parameters).await?;
     let feature = resolved.clone();
-    let clear = move || feature.project.clear_baseline(&feature.feature);
+    let before = resolved.feature.metadata.baseline.clone();
+    let counting = resolved.feature.metadata.baseline_scope;
+    let scope = request.scope.unwrap_or(counting);
+    let clear = move || feature.project.clear_baseline(&feature.feature, scope);
     let cleared = call_project(&api, &resolved.project, clear).await.ok_or_else(unresponsive)?;
     let cleared = cleared.map_err(|error| write_problem(&error))?;
-    let is_absent = |feature: &FeatureView| feature.metadata.baseline == BaselineFile::Absent;
+    // Without a shared baseline that of this machine counts, if there is one.
+    let was_counting = scope == counting && before != BaselineFile::Absent;
+    let is_absent = |feature: &FeatureView| {
+        let now = &feature.metadata;
+        !was_counting || now.baseline == BaselineFile::Absent || now.baseline_scope != scope
+    };
     match wait_until_confirmed(&api, &resolved, &parameters, is_absent).await {
         Ok((resolved, sync)) => {
             let size = resolved.feature.entries.len();
@@ -121,6 +135,7 @@ fn unresponsive() -> Problem {
 fn write_baseline(
     resolved: &ResolvedFeature,
     request: &AcceptRequest,
+    scope: BaselineScope,
 ) -> Result<(Baseline, BaselineFile), Problem> {
     let on_corrupt = if request.replace_corrupt {
         OnCorruptBaseline::Replace
@@ -131,10 +146,8 @@ fn write_baseline(
     let feature = resolved.feature.feature();
     let baseline = accept_state(feature, request.tree_hash_sha256, on_corrupt, now)
         .map_err(|error| accept_problem(&error, resolved))?;
-    resolved
-        .project
-        .write_baseline(&resolved.feature, &baseline)
-        .map_err(|error| write_problem(&error))?;
+    let written = resolved.project.write_baseline(&resolved.feature, baseline, scope);
+    let baseline = written.map_err(|error| write_problem(&error))?;
     Ok((baseline, resolved.feature.metadata.baseline.clone()))
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod baseline;
 pub(crate) mod delivery;
 pub(crate) mod dossier;
 pub(crate) mod events;
+pub(crate) mod history;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod projects;

@@ -19,6 +19,8 @@ use crate::api::request::sync::wait_synced;
 use crate::api::request::wait::wait_until;
 use crate::api::response::json::{json_response, set_sync_headers};
 use crate::api::response::render::resolve_blocking;
+use crate::api::response::render::too_busy;
+use crate::api::server::client_shares::{FairPermits, MAX_WAITING, TURN_TIMEOUT, TurnTimeout};
 use crate::api::state::ApiState;
 use crate::core::error::error_chain;
 use crate::core::path::unescape_bytes;
@@ -33,6 +35,11 @@ use crate::wire::projects::{AddProjectRequest, ProjectRef, RescanResponse};
 /// Time limit for the engine to publish a new project; after it the response is 503 with the hint
 /// `change_pending`.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Maximum number of rescans at a time that clients request: each lists all directories of the features.
+const MAX_RESCANS: usize = 4;
+
+static RESCAN_PERMITS: FairPermits = FairPermits::new(MAX_RESCANS, MAX_WAITING, TURN_TIMEOUT);
 
 pub(crate) async fn request_rescan(
     State(api): State<Arc<ApiState>>,
@@ -53,6 +60,7 @@ pub(crate) async fn request_rescan(
         }
     };
     let synced_feature = project.zip(feature.clone());
+    let permit = RESCAN_PERMITS.acquire().await.map_err(|TurnTimeout| too_busy())?;
     call_engine(&api, |reply| Command::Rescan { project, feature, reply }).await?;
     let (status, sync) = if wait {
         let report = wait_synced(&api, synced_feature).await?;
@@ -61,6 +69,11 @@ pub(crate) async fn request_rescan(
         let projects = projects.filter(|view| project.is_none_or(|only| only == view.id));
         (StatusCode::OK, Some(report.weakest(projects)))
     } else {
+        // It keeps its permit until it has ended, or cannot be waited for.
+        tokio::spawn(async move {
+            let _ = wait_synced(&api, synced_feature).await;
+            drop(permit);
+        });
         (StatusCode::ACCEPTED, None)
     };
     let body = json_response(&RescanResponse { features, sync: sync.clone() });

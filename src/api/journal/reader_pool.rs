@@ -17,7 +17,10 @@ use crate::wire::problem::{Problem, ProblemCode};
 /// Maximum number of concurrent reads; further ones wait for their turn.
 const MAX_READERS: usize = 4;
 
-static PERMITS: FairPermits = FairPermits::new(MAX_READERS, TURN_TIMEOUT);
+/// Maximum number of waiting reads of a client: more than there are connections, since they are short.
+const MAX_WAITING_READS: usize = 2_048;
+
+static PERMITS: FairPermits = FairPermits::new(MAX_READERS, MAX_WAITING_READS, TURN_TIMEOUT);
 
 /// Connections to the journal. They are opened on demand and kept.
 pub(crate) struct ReaderPool {

@@ -19,7 +19,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::api::response::byte_budget::{ByteBudget, PAGE_BYTES, Reservation};
 use crate::api::response::json::{json_body_response, json_bytes_response};
 use crate::api::response::problem::internal_error;
-use crate::api::server::client_shares::{FairPermit, FairPermits, TURN_TIMEOUT, TurnTimeout};
+use crate::api::server::client_shares::{
+    FairPermit, FairPermits, MAX_WAITING, TURN_TIMEOUT, TurnTimeout,
+};
 use crate::wire::hint::HintCode;
 use crate::wire::problem::{Problem, ProblemCode};
 
@@ -40,8 +42,10 @@ const MAX_CHUNK_BYTES: usize = 64 << 10;
 /// Maximum number of paths of requests that are resolved at a time.
 const MAX_CONCURRENT_RESOLVES: usize = 2;
 
-static RESOLVE_PERMITS: FairPermits = FairPermits::new(MAX_CONCURRENT_RESOLVES, TURN_TIMEOUT);
-static RENDER_PERMITS: FairPermits = FairPermits::new(MAX_CONCURRENT_RENDERS, TURN_TIMEOUT);
+static RESOLVE_PERMITS: FairPermits =
+    FairPermits::new(MAX_CONCURRENT_RESOLVES, MAX_WAITING, TURN_TIMEOUT);
+static RENDER_PERMITS: FairPermits =
+    FairPermits::new(MAX_CONCURRENT_RENDERS, MAX_WAITING, TURN_TIMEOUT);
 
 /// Renders a JSON response that grows with `artifacts`, the approximate number of artifacts that
 /// it is made of.

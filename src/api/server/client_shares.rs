@@ -15,25 +15,21 @@ use crate::core::sync::lock;
 /// Usual time limit for a turn; after it the request fails.
 pub(crate) const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Who makes requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum ClientId {
-    /// Everybody who is not one of the others.
-    Unknown,
-    /// The process at the other end of a Unix socket.
-    Process(i32),
-}
-
 tokio::task_local! {
-    static CLIENT: ClientId;
+    /// See [`ApiClient::process`](crate::api::server::peer::ApiClient::process).
+    static CLIENT: Option<i32>;
 }
 
-/// Runs the requests of a client.
-pub(crate) async fn run_for<T>(client: ClientId, work: impl Future<Output = T>) -> T {
+/// Usual maximum number of requests of a client that wait for a turn; a further one fails. Each of them takes a
+/// connection, of which others need some as well.
+pub(crate) const MAX_WAITING: usize = 64;
+
+/// Runs the requests of a process; of `None` are all clients that are not known to be one process.
+pub(crate) async fn run_for<T>(client: Option<i32>, work: impl Future<Output = T>) -> T {
     CLIENT.scope(client, work).await
 }
 
-/// No turn came within the time limit.
+/// No turn came within the time limit, or too many requests of the client wait for theirs.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TurnTimeout;
 
@@ -41,6 +37,8 @@ pub(crate) struct TurnTimeout;
 #[derive(Debug)]
 pub(crate) struct FairPermits {
     waiting: Mutex<Waiting>,
+    /// Maximum number of waiting requests of a client.
+    max_waiting: usize,
     /// Time limit for a turn.
     timeout: Duration,
 }
@@ -49,9 +47,9 @@ pub(crate) struct FairPermits {
 struct Waiting {
     free: usize,
     /// The requests of each client that wait.
-    requests: BTreeMap<ClientId, VecDeque<oneshot::Sender<FairPermit>>>,
+    requests: BTreeMap<Option<i32>, VecDeque<oneshot::Sender<FairPermit>>>,
     /// The clients that wait, in the order of their turns.
-    turns: VecDeque<ClientId>,
+    turns: VecDeque<Option<i32>>,
 }
 
 /// Permission to do work, until it is dropped.
@@ -59,19 +57,22 @@ struct Waiting {
 pub(crate) struct FairPermit(&'static FairPermits);
 
 impl FairPermits {
-    pub(crate) const fn new(count: usize, timeout: Duration) -> Self {
+    pub(crate) const fn new(count: usize, max_waiting: usize, timeout: Duration) -> Self {
         let waiting = Waiting { free: count, requests: BTreeMap::new(), turns: VecDeque::new() };
-        Self { waiting: Mutex::new(waiting), timeout }
+        Self { waiting: Mutex::new(waiting), max_waiting, timeout }
     }
 
     /// Waits for the turn of the client whose request this is.
     pub(crate) async fn acquire(&'static self) -> Result<FairPermit, TurnTimeout> {
-        let client = CLIENT.try_with(|client| *client).unwrap_or(ClientId::Unknown);
+        let client = CLIENT.try_with(|client| *client).unwrap_or_default();
         let turn = {
             let mut waiting = lock(&self.waiting);
             if waiting.free > 0 {
                 waiting.free -= 1;
                 return Ok(FairPermit(self));
+            }
+            if waiting.count(client) >= self.max_waiting {
+                return Err(TurnTimeout);
             }
             let (send, turn) = oneshot::channel();
             waiting.add(client, send);
@@ -96,10 +97,16 @@ impl FairPermits {
 }
 
 impl Waiting {
-    fn add(&mut self, client: ClientId, request: oneshot::Sender<FairPermit>) {
-        let requests = self.requests.entry(client).or_default();
+    /// Returns how many requests of a client wait.
+    fn count(&mut self, client: Option<i32>) -> usize {
+        let Some(requests) = self.requests.get_mut(&client) else { return 0 };
         // Those that have stopped waiting need no memory.
         requests.retain(|request| !request.is_closed());
+        requests.len()
+    }
+
+    fn add(&mut self, client: Option<i32>, request: oneshot::Sender<FairPermit>) {
+        let requests = self.requests.entry(client).or_default();
         if requests.is_empty() && !self.turns.contains(&client) {
             self.turns.push_back(client);
         }
@@ -141,9 +148,9 @@ mod tests {
 
     #[tokio::test]
     async fn clients_take_turns_however_many_requests_each_has() {
-        static PERMITS: FairPermits = FairPermits::new(1, TURN_TIMEOUT);
+        static PERMITS: FairPermits = FairPermits::new(1, MAX_WAITING, TURN_TIMEOUT);
         let first = PERMITS.acquire().await.unwrap();
-        let request = |pid| Box::pin(run_for(ClientId::Process(pid), PERMITS.acquire()));
+        let request = |pid| Box::pin(run_for(Some(pid), PERMITS.acquire()));
         let mut waiting =
             [1, 1, 1, 2, 3].map(|pid| (pid, request(pid))).into_iter().collect::<Vec<_>>();
         for (_, request) in &mut waiting {
@@ -173,10 +180,32 @@ mod tests {
 
     #[tokio::test]
     async fn turn_that_does_not_come_is_an_error_and_loses_no_permit() {
-        static PERMITS: FairPermits = FairPermits::new(1, Duration::ZERO);
+        static PERMITS: FairPermits = FairPermits::new(1, MAX_WAITING, Duration::ZERO);
         let all = PERMITS.acquire().await.unwrap();
         assert_eq!(PERMITS.acquire().await.unwrap_err(), TurnTimeout);
         drop(all);
         PERMITS.acquire().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn requests_of_a_client_beyond_the_maximum_fail_at_once_and_those_of_others_wait() {
+        static PERMITS: FairPermits = FairPermits::new(1, 2, TURN_TIMEOUT);
+        let first = PERMITS.acquire().await.unwrap();
+        let request = |pid| Box::pin(run_for(Some(pid), PERMITS.acquire()));
+        let mut waiting = [1, 1, 2].map(request);
+        for request in &mut waiting {
+            assert!(request.now_or_never().is_none());
+        }
+        assert_eq!(request(1).await.unwrap_err(), TurnTimeout);
+        // One that stops waiting leaves its place to another.
+        let [stopped, others @ ..] = waiting;
+        drop(stopped);
+        let mut another = request(1);
+        assert!((&mut another).now_or_never().is_none());
+        drop(first);
+        for request in others {
+            request.await.unwrap();
+        }
+        another.await.unwrap();
     }
 }

@@ -12,14 +12,13 @@ use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tracing::{debug, warn};
+use tracing::debug;
 
-use crate::api::server::client_shares::ClientId;
 use crate::api::server::connection::{ConnectionService, ConnectionSlot, IdleConnections};
 use crate::api::server::http_metrics::{HttpMetrics, OpenConnection};
-use crate::api::server::peer::TcpPeer;
+use crate::api::server::listener_log::ListenerLog;
+use crate::api::server::peer::ApiClient;
 use crate::api::server::write_timeout::{TimeoutStream, WriteDeadline, WriteTimeouts};
-use crate::engine::warning_limit::WarningLimit;
 
 /// Maximum size of a request head in bytes, and of the buffer for a response. A larger head gets
 /// status 431.
@@ -30,30 +29,12 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Delay before the next `accept` after one failed.
 const ACCEPT_ERROR_BACKOFF: Duration = Duration::from_millis(50);
 
-/// Waits after a failed `accept`.
-///
-/// The usual cause is `EMFILE`: without a delay the loop would spin until a descriptor is closed.
-pub(crate) async fn backoff_after_accept_error(error: &io::Error) {
-    static LIMIT: WarningLimit = WarningLimit::new();
-    if let Some(suppressed) = LIMIT.admit() {
-        warn!(%error, suppressed, "cannot accept a connection");
-    }
-    tokio::time::sleep(ACCEPT_ERROR_BACKOFF).await;
-}
-
-/// Logs that a connection of another user was refused; `listener` is where.
-pub(crate) fn warn_of_refused_user(listener: &'static str) {
-    static LIMIT: WarningLimit = WarningLimit::new();
-    if let Some(suppressed) = LIMIT.admit() {
-        warn!(listener, suppressed, "refused a connection of another user");
-    }
-}
-
 /// Serves the connections of one listener, within its limits.
 pub(crate) struct Server {
     permits: Arc<Semaphore>,
     idle: Arc<IdleConnections>,
     pub(crate) metrics: Arc<HttpMetrics>,
+    log: Arc<ListenerLog>,
     routes: Arc<[&'static str]>,
     router: Router,
     /// Limits for clients that read responses slowly.
@@ -64,6 +45,7 @@ impl Server {
     pub(crate) fn new(
         max_connections: usize,
         metrics: Arc<HttpMetrics>,
+        log: Arc<ListenerLog>,
         route_paths: Arc<[&'static str]>,
         router: Router,
     ) -> Self {
@@ -71,6 +53,7 @@ impl Server {
             permits: Arc::new(Semaphore::new(max_connections)),
             idle: Arc::default(),
             metrics,
+            log,
             routes: route_paths,
             router,
             write_timeouts: WriteTimeouts::DEFAULT,
@@ -78,7 +61,7 @@ impl Server {
     }
 
     /// Accepts a connection and waits for a slot for it. One that `admit` returns `None` for is
-    /// counted, closed and takes no slot.
+    /// counted, logged, closed and takes no slot.
     ///
     /// If all slots are taken, the connection that has been idle the longest is evicted; while none
     /// is idle, further connections wait in the kernel's backlog.
@@ -89,6 +72,7 @@ impl Server {
     ) -> io::Result<Option<(T, OwnedSemaphorePermit)>> {
         let Some(stream) = admit(accepting.await?) else {
             self.metrics.refused.fetch_add(1, Ordering::Relaxed);
+            self.log.warn_of_refused_user();
             return Ok(None);
         };
         let permits = Arc::clone(&self.permits);
@@ -102,35 +86,29 @@ impl Server {
         Ok(Some((stream, permit)))
     }
 
-    /// Spawns a task that serves a connection until the client closes it, a timeout ends it, it is
-    /// evicted, or `stopped` turns true. `peer` is the client of a TCP connection.
-    pub(crate) fn serve_connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-        &self,
-        stream: S,
-        peer: Option<TcpPeer>,
-        permit: OwnedSemaphorePermit,
-        stopped: watch::Receiver<bool>,
-    ) {
-        self.serve_client(ClientId::Unknown, stream, peer, permit, stopped);
+    /// Logs a failed `accept`, and waits.
+    ///
+    /// The usual cause is `EMFILE`: without a delay the loop would spin until a descriptor is closed.
+    pub(crate) async fn backoff_after_accept_error(&self, error: &io::Error) {
+        self.log.warn_of_accept_error(error);
+        tokio::time::sleep(ACCEPT_ERROR_BACKOFF).await;
     }
 
-    /// Same as [`Server::serve_connection`], for a known client.
-    pub(crate) fn serve_client<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    /// Spawns a task that serves a connection until the client closes it, a timeout ends it, it is
+    /// evicted, or `stopped` turns true.
+    pub(crate) fn serve_connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         &self,
-        client: ClientId,
+        client: ApiClient,
         stream: S,
-        peer: Option<TcpPeer>,
         permit: OwnedSemaphorePermit,
         mut stopped: watch::Receiver<bool>,
     ) {
-        let peer = peer.map(Arc::new);
-        let slot = Arc::new(ConnectionSlot::new(&self.idle, peer.clone()));
+        let slot = Arc::new(ConnectionSlot::new(&self.idle, client.clone()));
         let write_deadline = Arc::new(WriteDeadline::new(self.write_timeouts));
         let service = ConnectionService {
             router: TowerToHyperService::new(self.router.clone()),
             metrics: Arc::clone(&self.metrics),
             slot: Arc::clone(&slot),
-            peer,
             write_deadline: Arc::clone(&write_deadline),
             routes: Arc::clone(&self.routes),
             client,
@@ -175,6 +153,10 @@ mod tests {
     /// Bytes of a response; the memory budget has capacity for one of them.
     const LENGTH: usize = 70 << 20;
 
+    fn log() -> Arc<ListenerLog> {
+        Arc::new(ListenerLog::new("test"))
+    }
+
     /// Requests a large response on a new connection with these timeouts.
     async fn request_large_response(timeouts: WriteTimeouts) -> (UnixStream, watch::Sender<bool>) {
         let handler = || async {
@@ -182,7 +164,7 @@ mod tests {
             result.map_or_else(IntoResponse::into_response, |(response, ())| response)
         };
         let router = Router::new().route("/", get(handler));
-        let mut server = Server::new(1, Arc::default(), Arc::new(["/"]), router);
+        let mut server = Server::new(1, Arc::default(), log(), Arc::new(["/"]), router);
         server.write_timeouts = timeouts;
         let (mut client, stream) = UnixStream::pair().unwrap();
         stream.set_nonblocking(true).unwrap();
@@ -190,36 +172,83 @@ mod tests {
         let accepted = server.accept(async { stream }, Some).await.unwrap();
         let (stream, permit) = accepted.unwrap();
         let (stop, stopped) = watch::channel(false);
-        server.serve_connection(stream, None, permit, stopped);
+        server.serve_connection(ApiClient::Unix(None), stream, permit, stopped);
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
         (client, stop)
     }
 
-    #[tokio::test]
-    async fn stream_that_is_not_read_is_closed_after_its_time() {
+    /// Returns both ends of a new connection.
+    fn connection() -> io::Result<(UnixStream, tokio::net::UnixStream)> {
+        let (client, stream) = UnixStream::pair()?;
+        stream.set_nonblocking(true)?;
+        tokio::net::UnixStream::from_std(stream).map(|stream| (client, stream))
+    }
+
+    /// Returns true if the connection of a stream that is not read is closed, so that the only slot of the
+    /// server is free for another connection.
+    async fn is_unread_stream_closed(stream_idle: Duration) -> bool {
         let endless = || async {
             let part = Bytes::from_static(&[b'x'; 1 << 10]);
             let parts = futures_util::stream::repeat_with(move || Ok::<_, io::Error>(part.clone()));
             ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(parts))
         };
         let router = Router::new().route("/", get(endless));
-        let mut server = Server::new(1, Arc::default(), Arc::new(["/"]), router);
-        server.write_timeouts =
-            WriteTimeouts { stream_idle: Duration::ZERO, ..WriteTimeouts::DEFAULT };
-        let (mut client, stream) = UnixStream::pair().unwrap();
-        stream.set_nonblocking(true).unwrap();
-        let stream = tokio::net::UnixStream::from_std(stream);
-        let accepted = server.accept(async { stream }, Some).await.unwrap();
-        let (stream, permit) = accepted.unwrap();
+        let mut server = Server::new(1, Arc::default(), log(), Arc::new(["/"]), router);
+        server.write_timeouts = WriteTimeouts { stream_idle, ..WriteTimeouts::DEFAULT };
+        let accepted = server.accept(async { connection() }, Some).await.unwrap();
+        let ((mut client, stream), permit) = accepted.unwrap();
         let (_stop, stopped) = watch::channel(false);
-        server.serve_connection(stream, None, permit, stopped);
+        server.serve_connection(ApiClient::Unix(None), stream, permit, stopped);
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        // The only permit is free again when the connection is closed.
-        let (_other, stream) = UnixStream::pair().unwrap();
-        stream.set_nonblocking(true).unwrap();
-        let stream = tokio::net::UnixStream::from_std(stream);
-        drop(server.accept(async { stream }, Some).await.unwrap());
-        drop(client);
+        // From its first byte on the connection is not idle and cannot be evicted.
+        let started = spawn_blocking(move || client.read_exact(&mut [0]).map(|()| client));
+        let _client = started.await.unwrap().unwrap();
+        let accepting = server.accept(async { connection() }, Some);
+        let is_free = tokio::time::timeout(Duration::from_secs(10), accepting).await.is_ok();
+        assert_eq!(server.metrics.evicted.load(Ordering::Relaxed), 0);
+        is_free
+    }
+
+    #[tokio::test]
+    async fn stream_that_is_not_read_is_closed_after_its_time() {
+        assert!(is_unread_stream_closed(Duration::ZERO).await);
+    }
+
+    #[tokio::test]
+    async fn connection_is_evicted_while_a_request_arrives_and_not_while_it_is_processed() {
+        for (body, is_evicted) in [("{", true), ("{1:2,3:4}", false)] {
+            let (start, mut started) = tokio::sync::mpsc::channel(1);
+            let handler = |request: axum::extract::Request| async move {
+                start.send(()).await.unwrap();
+                let body = axum::body::to_bytes(request.into_body(), 100).await;
+                start.send(()).await.unwrap();
+                std::future::pending::<()>().await;
+                drop(body);
+            };
+            let router = Router::new().route("/", axum::routing::post(handler));
+            let server = Server::new(1, Arc::default(), log(), Arc::new(["/"]), router);
+            let accepted = server.accept(async { connection() }, Some).await.unwrap();
+            let ((mut client, stream), permit) = accepted.unwrap();
+            let (stop, stopped) = watch::channel(false);
+            server.serve_connection(ApiClient::Unix(None), stream, permit, stopped);
+            let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n";
+            write!(client, "{head}{body}").unwrap();
+            started.recv().await.unwrap();
+            if !is_evicted {
+                started.recv().await.unwrap();
+            }
+            let accepting = server.accept(async { connection() }, Some);
+            let ending = async {
+                if !is_evicted {
+                    stop.send_replace(true);
+                }
+            };
+            let limit = Duration::from_secs(10);
+            let (accepted, ()) = tokio::join!(tokio::time::timeout(limit, accepting), ending);
+            drop(accepted.unwrap().unwrap());
+            let evicted = server.metrics.evicted.load(Ordering::Relaxed);
+            assert_eq!(evicted, u64::from(is_evicted), "{body}");
+        }
     }
 
     #[tokio::test]
@@ -250,17 +279,13 @@ mod tests {
 
     #[tokio::test]
     async fn connection_that_is_not_admitted_evicts_none() {
-        let mut server = Server::new(1, Arc::default(), Arc::new([]), Router::new());
+        let mut server = Server::new(1, Arc::default(), log(), Arc::new([]), Router::new());
         server.write_timeouts = WriteTimeouts::DEFAULT;
-        let connection = || async {
-            let (client, stream) = UnixStream::pair()?;
-            stream.set_nonblocking(true)?;
-            tokio::net::UnixStream::from_std(stream).map(|stream| (client, stream))
-        };
+        let connection = || async { connection() };
         let accepted = server.accept(connection(), Some).await.unwrap();
         let ((_owner, stream), permit) = accepted.unwrap();
         let (_stop, stopped) = watch::channel(false);
-        server.serve_connection(stream, None, permit, stopped);
+        server.serve_connection(ApiClient::Unix(None), stream, permit, stopped);
         for _ in 0..3 {
             let refused = server.accept(connection(), |_| None::<()>).await.unwrap();
             assert!(refused.is_none());

@@ -15,7 +15,7 @@ use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName as _
 use interprocess::os::unix::local_socket::ListenerOptionsExt as _;
 use interprocess::os::unix::uds_local_socket;
 
-use crate::config::{PrivateDirError, check_parents};
+use crate::ownership::{PrivateDirError, check_parents};
 
 /// Why the socket cannot be created.
 #[derive(Debug, thiserror::Error)]

@@ -23,6 +23,9 @@ static STALLED: StalledStreams = StalledStreams::new();
 struct StalledStreams {
     next_number: AtomicU64,
     evictions: Mutex<BTreeMap<u64, Arc<Notify>>>,
+    /// Held by the one that closes streams: memory is given to those who wait in their turn, so a stream that
+    /// each of them closed would be more than is needed.
+    evictor: tokio::sync::Mutex<()>,
 }
 
 /// A stream whose client does not read, until dropped.
@@ -41,7 +44,11 @@ impl StalledStream {
 
 impl StalledStreams {
     const fn new() -> Self {
-        Self { next_number: AtomicU64::new(0), evictions: Mutex::new(BTreeMap::new()) }
+        Self {
+            next_number: AtomicU64::new(0),
+            evictions: Mutex::new(BTreeMap::new()),
+            evictor: tokio::sync::Mutex::const_new(()),
+        }
     }
 
     fn add(&'static self, eviction: &Arc<Notify>) -> StalledStream {
@@ -61,12 +68,17 @@ impl StalledStreams {
     async fn reserve(&self, budget: &'static ByteBudget, bytes: usize) -> Reservation {
         let reserving = budget.reserve(bytes);
         tokio::pin!(reserving);
-        loop {
-            tokio::select! {
-                biased;
-                reservation = &mut reserving => return reservation,
-                () = sleep(EVICTION_INTERVAL) => self.evict_oldest(),
+        let evicting = async {
+            let _evictor = self.evictor.lock().await;
+            loop {
+                sleep(EVICTION_INTERVAL).await;
+                self.evict_oldest();
             }
+        };
+        tokio::select! {
+            biased;
+            reservation = &mut reserving => reservation,
+            never = evicting => never,
         }
     }
 }
@@ -124,5 +136,30 @@ mod tests {
         }
         needed.await;
         assert!(reads_again.2.notified().now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn streams_are_closed_for_the_one_that_waits_first_not_for_each_that_waits() {
+        static STREAMS: StalledStreams = StalledStreams::new();
+        static BUDGET: ByteBudget = ByteBudget::new(90);
+        let mut stalled = Vec::new();
+        for _ in 0..9 {
+            let eviction = Arc::new(Notify::new());
+            let bytes = BUDGET.reserve(10).await.pay_for(Bytes::from_static(&[0; 10]));
+            stalled.push((STREAMS.add(&eviction), eviction, bytes));
+        }
+        let needed = futures_util::future::join_all((0..5).map(|_| STREAMS.reserve(&BUDGET, 10)));
+        tokio::pin!(needed);
+        let first = Arc::clone(&stalled[0].1);
+        tokio::select! {
+            biased;
+            () = first.notified() => {}
+            _ = &mut needed => panic!("there is no memory yet"),
+        }
+        let others =
+            stalled.iter().filter(|(_, other, _)| other.notified().now_or_never().is_some());
+        assert_eq!(others.count(), 0, "one is closed, which is enough for the first");
+        stalled.clear();
+        assert_eq!(needed.await.len(), 5);
     }
 }

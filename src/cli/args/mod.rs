@@ -100,6 +100,23 @@ pub(super) enum CliCommand {
     Show(ShowArgs),
     /// Show how a feature differs from its baseline
     Drift(DriftArgs),
+    /// Show line by line what changed between two states of a feature
+    ///
+    /// A revision is one of: `baseline`; `now`; `@N`, the state after event N; a duration back, such as
+    /// `2h`; a time such as `2026-02-21T10:00:00Z`; for one artifact 8 to 64 digits of a hash. Into a
+    /// pipe the output is a unified diff that `git apply` accepts at the root of the project. Exit codes:
+    /// 0 equal; 1 different; 2 and more as for all commands.
+    Diff(DiffArgs),
+    /// List the stored versions of a feature's artifacts
+    Log(LogArgs),
+    /// Write stored versions of artifacts back
+    ///
+    /// Without `--from`, a file that is absent gets its last stored content, and one that is present that
+    /// of the baseline. A present file is replaced only with `--force`, and its content is stored first.
+    /// Exit codes: 0 all; 1 some were not restored.
+    Restore(RestoreArgs),
+    /// Show or purge the stored versions
+    History(HistoryArgs),
     /// Write an HTML report of a feature, to attach to a review
     Report(ReportArgs),
     /// Accept, show or clear the baseline of a feature
@@ -270,6 +287,86 @@ pub(super) struct ShowArgs {
     pub(super) feature: FeatureArgs,
     /// Key of the artifact, as printed by `artifacts`
     pub(super) key: String,
+    /// Show the content of this state, as for `diff`
+    #[arg(long, value_name = "REV")]
+    pub(super) at: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DiffArgs {
+    #[command(flatten)]
+    pub(super) feature: FeatureArgs,
+    /// Artifacts, by key or path in the feature; all if none is named
+    #[arg(value_name = "KEY|PATH")]
+    pub(super) names: Vec<String>,
+    /// First state
+    #[arg(long, value_name = "REV", default_value = "baseline")]
+    pub(super) from: String,
+    /// Second state
+    #[arg(long, value_name = "REV", default_value = "now")]
+    pub(super) to: String,
+    /// Show only the numbers of changed lines
+    #[arg(long)]
+    pub(super) stat: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LogArgs {
+    #[command(flatten)]
+    pub(super) feature: FeatureArgs,
+    /// Artifact, by key or path in the feature; all if none is named
+    #[arg(value_name = "KEY|PATH")]
+    pub(super) name: Option<String>,
+    /// Maximum number of versions
+    #[arg(long, short, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=5_000))]
+    pub(super) number: u16,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreArgs {
+    #[command(flatten)]
+    pub(super) feature: FeatureArgs,
+    /// Artifacts, by key or path in the feature
+    #[arg(
+        value_name = "KEY|PATH",
+        required_unless_present = "deleted",
+        conflicts_with = "deleted"
+    )]
+    pub(super) names: Vec<String>,
+    /// Restore every deleted file, except renamed ones
+    #[arg(long)]
+    pub(super) deleted: bool,
+    /// State whose content is restored, as for `diff`
+    #[arg(long, value_name = "REV", conflicts_with = "deleted")]
+    pub(super) from: Option<String>,
+    /// Show what would be restored; write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Replace files that are present; their content is stored first
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HistoryArgs {
+    #[command(subcommand)]
+    pub(super) command: HistoryCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum HistoryCommand {
+    /// Show what is stored, and what was not or was evicted
+    Status(DaemonArgs),
+    /// Remove the stored versions of a feature, or all
+    Purge(HistoryPurgeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HistoryPurgeArgs {
+    /// Feature, by slug or path; all features of all projects if none is named
+    pub(super) feature: Option<OsString>,
+    #[command(flatten)]
+    pub(super) project: ProjectArgs,
 }
 
 #[derive(Debug, Args)]

@@ -1,9 +1,6 @@
 //! `dossierd baseline accept|show|clear`: the accepted state that drift is measured against.
 
-use std::collections::HashMap;
 use std::io::Write as _;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -17,7 +14,6 @@ use crate::cli::daemon::connection::has_hint;
 use crate::cli::daemon::query;
 use crate::cli::daemon::query::{FeatureQuery, ProjectQuery};
 use crate::cli::exit::CommandExit;
-use crate::cli::local::git;
 use crate::cli::local::target::{LocalTarget, ONE_TIME_SCAN_NOTE};
 use crate::cli::render::{labels, output, table};
 use crate::cli::scope::Scope;
@@ -25,10 +21,11 @@ use crate::core::baseline::accept::{AcceptError, OnCorruptBaseline, accept_state
 use crate::core::baseline::{Baseline, BaselineFile, BaselineScope};
 use crate::core::digest::Digest;
 use crate::core::feature::{Feature, FeatureMetadata, FeatureWatchState};
-use crate::core::path::{FeatureSlug, RelPath, escape_unprintable};
+use crate::core::feature_context::FeatureContext;
+use crate::core::path::{FeatureSlug, escape_unprintable};
 use crate::core::time::Timestamp;
 use crate::engine::read_model::evaluate_drift;
-use crate::project::FeatureDir;
+use crate::project::{FeatureDir, SharedBaseline};
 use crate::wire::baseline::{
     AcceptRequest, AcceptResponse, AcceptedBaseline, BaselineDetail, ClearResponse,
 };
@@ -117,7 +114,11 @@ fn accept_through_daemon(args: &BaselineAcceptArgs) -> anyhow::Result<Option<Com
     let (mut has_failed, mut is_unknown) = (false, false);
     for scope in &selected {
         // A corrupt baseline is replaced only if its feature was named.
-        let request = AcceptRequest { tree_hash_sha256: args.tree, replace_corrupt: !args.all };
+        let request = AcceptRequest {
+            tree_hash_sha256: args.tree,
+            replace_corrupt: !args.all,
+            scope: args.local.then_some(BaselineScope::Local),
+        };
         let body = serde_json::to_vec(&request)?;
         let response = connection.post(&scope.request_path("/api/dossier/baseline"), body);
         match response
@@ -225,22 +226,14 @@ fn write_shared(
     feature: &Feature,
     baseline: Baseline,
 ) -> anyhow::Result<Baseline> {
-    let context = &feature.dossier.context;
-    let paths = baseline.artifacts.iter().flatten().map(|one| &one.relative_path);
-    let absolute =
-        |path: &RelPath| context.feature_dir.join(std::ffi::OsStr::from_bytes(path.as_bytes()));
-    let by_path: HashMap<PathBuf, RelPath> =
-        paths.map(|path| (absolute(path), path.clone())).collect();
-    let all: Vec<PathBuf> = by_path.keys().cloned().collect();
-    let ignored = git::ignored_by_git(&target.project.root, &all);
-    let ignored = ignored.iter().filter_map(|path| by_path.get(path).cloned()).collect();
-    let baseline = baseline.into_shared(&ignored, git::head_commit(&target.project.root));
+    let FeatureContext { feature_slug, feature_dir, .. } = &*feature.dossier.context;
+    let SharedBaseline { baseline, written } =
+        target.project.write_shared_baseline(feature_slug, feature_dir, baseline)?;
     for path in &baseline.left_out {
-        let slug = &context.feature_slug;
-        output::note(&format!("{slug}: {} is left out, because git ignores it", path.text()));
+        let path = path.text();
+        output::note(&format!("{feature_slug}: {path} is left out, because git ignores it"));
     }
-    let text = baseline.to_shared_text()?;
-    for path in target.project.write_shared_baseline(&context.feature_slug, &text)? {
+    for path in written {
         output::note(&format!("wrote {}", path.display()));
     }
     Ok(baseline)
@@ -419,10 +412,7 @@ fn log(args: &FeatureArgs) -> anyhow::Result<CommandExit> {
 
 /// Removes the baseline of a feature that counts.
 fn clear_counting(target: &LocalTarget, slug: &FeatureSlug) -> anyhow::Result<bool> {
-    Ok(match target.project.baseline_scope(slug) {
-        BaselineScope::Local => target.project.clear_baseline(slug)?,
-        BaselineScope::Shared => target.project.clear_shared_baseline(slug)?,
-    })
+    Ok(target.project.clear_baseline(slug, target.project.baseline_scope(slug))?)
 }
 
 /// Clears through the daemon; returns `None` if none watches the project.

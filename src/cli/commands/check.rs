@@ -59,9 +59,12 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<CommandExit> {
     let mut features = Vec::new();
     let mut diagnostics = ProjectDiagnostics::default();
     for target in &targets {
+        let first = features.len();
         target.scan(|feature| feature, |feature| features.push(feature))?;
         let missing = target.missing_features();
-        let is_archived = |one: &Feature| features.iter().any(|other| is_archive_of(other, one));
+        // The archived features of another root do not count.
+        let archived = || features[first..].iter().filter(|feature| feature.is_archived());
+        let is_archived = |one: &Feature| archived().any(|other| is_archive_of(other, one));
         let missing: Vec<Feature> = missing.into_iter().filter(|one| !is_archived(one)).collect();
         features.extend(missing);
         diagnostics.append(target.diagnostics());
@@ -73,7 +76,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<CommandExit> {
         has_invalid_file: !diagnostics.errors.is_empty(),
         discovery_failed: targets.iter().any(is_blind),
         has_skipped: !skipped.is_empty(),
-        is_empty: targets.iter().any(|target| target.features.is_empty()),
+        is_empty: targets.iter().any(LocalTarget::has_no_features),
     };
     let exit = evaluate(scope, &checks, args.strict);
     let printed = if args.json {
@@ -101,8 +104,7 @@ fn is_archive_of(archived: &Feature, missing: &Feature) -> bool {
     };
     let (file, key) = (&missing.metadata.baseline, &baseline.baseline_key);
     let box_churn = &archived.metadata.box_churn;
-    archived.is_archived()
-        && Drift::compare_with(file, key, &archived.snapshot, box_churn).has_only_churn()
+    Drift::compare_with(file, key, &archived.snapshot, box_churn).has_only_churn()
 }
 
 /// Prints the JSON result for an invalid configuration, which ends the command before the scan.
@@ -203,7 +205,7 @@ fn print(features: &[Feature], checks: &[FeatureCheck], skipped: usize) -> anyho
     writeln!(
         out,
         "{} checked: {} incomplete, {} unknown, {} unreadable, {} drifted{key_mismatches}{skipped}",
-        features.len(),
+        features.iter().filter(|feature| !feature.is_documents()).count(),
         count(&|check| check.incomplete),
         count(&|check| check.unknown),
         count(&|check| check.unreadable),

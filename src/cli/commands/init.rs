@@ -44,7 +44,11 @@ fn init(args: &InitArgs, target: &LocalTarget) -> anyhow::Result<()> {
         });
         writeln!(out, "  layout {}: {reason}", applied.layout.name)?;
     }
-    writeln!(out, "  {} features", target.features.len())?;
+    writeln!(
+        out,
+        "  {} features",
+        target.features.iter().filter(|one| !one.is_documents()).count()
+    )?;
     out.flush()?;
     let recognised = project.applied_layouts().iter().map(|one| one.layout.name.clone());
     let layouts = if args.layouts.is_empty() { recognised.collect() } else { args.layouts.clone() };

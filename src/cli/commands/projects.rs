@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::cli::args::{DaemonArgs, ProjectPathArgs, ProjectsArgs, ProjectsCommand};
 use crate::cli::daemon::connection::{DaemonConnection, has_problem_status};
 use crate::cli::exit::CommandExit;
+use crate::cli::local::target::with_locator;
 use crate::cli::render::{output, table};
 use crate::cli::scope::root_text;
 use crate::cli::user_dirs::user_dirs;
@@ -19,8 +20,7 @@ use crate::config::Config;
 use crate::core::identity::root_id;
 use crate::core::path::escape_unprintable;
 use crate::daemon::{add_project, list_projects, remove_project};
-use crate::engine::settings::settings;
-use crate::project::{Locator, LoneFeature, Machine};
+use crate::project::{LoneFeature, Machine};
 use crate::wire::status::Status;
 
 /// A project as `--json` prints it.
@@ -147,10 +147,9 @@ fn find_root(config: &Config, path: &Path) -> anyhow::Result<PathBuf> {
     if !canonical.is_dir() {
         bail!("{} is not a directory; name the root of a project", path.display());
     }
-    let layouts = user_dirs()?.layouts_dir();
-    let settings_of = |root: &Path| settings(config, root);
-    let locator = Locator { settings_of: &settings_of, user_layouts: Some(&layouts) };
-    let located = locator.locate(&canonical, LoneFeature::Refuse);
+    let located = with_locator(config, &user_dirs()?.layouts_dir(), |locator| {
+        locator.locate(&canonical, LoneFeature::Refuse)
+    });
     Ok(located.map_or(canonical, |located| located.root))
 }
 

@@ -13,12 +13,13 @@ use rustix::io::Errno;
 use crate::cli::args::ReportArgs;
 use crate::cli::daemon::query::FeatureQuery;
 use crate::cli::exit::CommandExit;
-use crate::cli::local::target::LocalTarget;
+use crate::cli::local::history::LocalHistory;
 use crate::cli::render::output;
 use crate::client::percent_encode;
 use crate::core::time::Timestamp;
 use crate::wire::artifacts::{ArtifactDetail, ArtifactFilters, ArtifactItem, ArtifactList};
 use crate::wire::drift::DriftDetail;
+use crate::wire::history::StateDiff;
 use crate::wire::overview::Overview;
 use crate::wire::report::{HtmlReport, MAX_REPORT_DOCUMENTS, is_included};
 
@@ -29,20 +30,33 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<CommandExit> {
         let overview: Overview<'_> = query.response.parse()?;
         let list: ArtifactList<'_> = query.get("/api/dossier/artifacts")?;
         let drift: DriftDetail<'_> = query.get("/api/dossier/drift")?;
+        // Without a baseline there is no difference.
+        let changes = match &overview.baseline {
+            Some(_) => query.get::<StateDiff>("/api/dossier/diff").ok(),
+            None => None,
+        };
         let mut documents: Vec<ArtifactDetail<'static>> = Vec::new();
         for key in document_keys(&list.artifacts, &drift) {
             documents.push(query.get(&format!("/api/dossier/artifacts/{}", percent_encode(&key)))?);
         }
         write_report(
             args,
-            &HtmlReport { overview, artifacts: list, drift, documents, generated_at: now() },
+            &HtmlReport {
+                overview,
+                artifacts: list,
+                drift,
+                changes,
+                documents,
+                generated_at: now(),
+            },
         )?;
         return query.finish();
     }
-    let target = LocalTarget::from_feature_args(&args.feature)?;
-    let feature = target.scan_one()?;
-    let drift = DriftDetail::from(&feature);
-    let staged = target.staged_files(&feature);
+    let local = LocalHistory::open(&args.feature)?;
+    let changes = local.changes_since_baseline();
+    let LocalHistory { target, feature, .. } = &local;
+    let drift = DriftDetail::from(feature);
+    let staged = target.staged_files(feature);
     let rules = feature.provenance_rules(staged.as_ref());
     let list = ArtifactList::new(&feature.dossier.artifacts, rules, ArtifactFilters::default());
     let mut contents = Vec::new();
@@ -55,10 +69,10 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<CommandExit> {
     let documents =
         documents.map(|(artifact, text)| ArtifactDetail::new(artifact, rules, text.as_deref()));
     let documents = documents.collect();
-    let overview = Overview::from(&feature);
+    let overview = Overview::from(feature);
     write_report(
         args,
-        &HtmlReport { overview, artifacts: list, drift, documents, generated_at: now() },
+        &HtmlReport { overview, artifacts: list, drift, changes, documents, generated_at: now() },
     )?;
     Ok(target.finish())
 }

@@ -1,6 +1,6 @@
 //! `dossierd show`: prints one artifact and its content.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::bail;
 use owo_colors::OwoColorize as _;
@@ -8,15 +8,21 @@ use owo_colors::OwoColorize as _;
 use crate::cli::args::ShowArgs;
 use crate::cli::daemon::query::FeatureQuery;
 use crate::cli::exit::CommandExit;
+use crate::cli::local::history::LocalHistory;
 use crate::cli::local::target::LocalTarget;
 use crate::cli::render::{labels, output};
 use crate::client::percent_encode;
 use crate::core::feature::Feature;
+use crate::core::history::revision::Revision;
 use crate::core::key::suggest_similar;
 use crate::core::path::escape_unprintable;
 use crate::wire::artifacts::ArtifactDetail;
+use crate::wire::history::VersionContentDetail;
 
 pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<CommandExit> {
+    if let Some(at) = &args.at {
+        return show_past(args, at);
+    }
     let path = format!("/api/dossier/artifacts/{}", percent_encode(&args.key));
     if let Some(query) = FeatureQuery::run(&args.feature, |scope| scope.request_path(&path))? {
         if args.feature.project.json {
@@ -41,6 +47,53 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<CommandExit> {
         print(&detail)?;
     }
     Ok(target.finish())
+}
+
+/// Prints the content that an artifact had in another state.
+fn show_past(args: &ShowArgs, at: &str) -> anyhow::Result<CommandExit> {
+    let revision = Revision::parse(at)?;
+    let query = FeatureQuery::run(&args.feature, |scope| {
+        let path = scope.request_path("/api/dossier/content").with("at", at);
+        path.with("artifact_key", &args.key)
+    })?;
+    if let Some(query) = query {
+        if args.feature.project.json {
+            output::print_body(&query.response.body)?;
+        } else {
+            print_past(&query.response.parse()?)?;
+        }
+        return query.finish();
+    }
+    let local = LocalHistory::open(&args.feature)?;
+    let (path, hash) = local.history.version_of(&args.key, &revision, local.now)?;
+    let Some(bytes) = local.content(&path, &hash)? else {
+        bail!("the content {hash:.12} of {} is not stored", path.text());
+    };
+    let detail = VersionContentDetail {
+        content_hash_sha256: hash,
+        size_bytes: bytes.len() as u64,
+        content: String::from_utf8(bytes).ok(),
+    };
+    if args.feature.project.json {
+        output::print_json(&detail)?;
+    } else {
+        print_past(&detail)?;
+    }
+    Ok(local.target.finish())
+}
+
+/// Prints the content alone: unchanged into a pipe or file, escaped on a terminal.
+fn print_past(detail: &VersionContentDetail) -> anyhow::Result<()> {
+    let Some(content) = &detail.content else {
+        bail!("the content {:.12} is not text", detail.content_hash_sha256);
+    };
+    if std::io::stdout().is_terminal() {
+        let mut out = output::stdout_human();
+        let text = output::printable_lines(content);
+        write!(out, "{text}{}", if text.ends_with('\n') || text.is_empty() { "" } else { "\n" })?;
+        return Ok(out.flush()?);
+    }
+    Ok(output::print_body(content.as_bytes())?)
 }
 
 fn unknown_artifact_message(feature: &Feature, key: &str) -> String {

@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::cli::args::WatchArgs;
+use crate::cli::daemon::line_counts::LineCounts;
 use crate::cli::daemon::{autostart, connection};
 use crate::cli::exit::CommandExit;
 use crate::cli::exit_on_signal::exit_on_signal_or_closed_pipe;
@@ -19,9 +20,12 @@ use crate::cli::render::stream_record::{StateRecord, StreamRecord};
 use crate::cli::render::{labels, output, status_view};
 use crate::cli::runtime::new_runtime;
 use crate::cli::scope::{Scope, root_text, roots_below};
+use crate::cli::user_dirs::user_dirs;
 use crate::client::{Client, FollowEvent, Follower, RequestPath, SseMessage};
+use crate::config::{LoadedConfig, UserDirs};
 use crate::core::drift::DriftState;
 use crate::core::path::escape_unprintable;
+use crate::history::FILE_NAME;
 use crate::wire::cursor::Cursor;
 use crate::wire::events::{Gap, ReceivedEvent};
 use crate::wire::json;
@@ -35,7 +39,12 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
     let scope = Scope::resolve(args.selection.feature.as_deref(), &args.selection.project)?;
     let is_selected = scope.root.is_some() || scope.feature.is_some();
     let below = if is_selected { Vec::new() } else { roots_below(&args.selection.project) };
+    let dirs = user_dirs()?;
+    let has_history = dirs.state_dir.join(FILE_NAME).exists();
     let socket = autostart::ensure_running(&args.selection.project.socket)?;
+    if !has_history && !args.selection.project.json {
+        note_history(&dirs);
+    }
     exit_on_signal_or_closed_pipe("");
     new_runtime()?.block_on(async {
         let mut client = Client::connect(&socket).await?;
@@ -52,6 +61,7 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
             }
         };
         drop(client);
+        let mut counts = LineCounts::new(socket.clone());
         loop {
             match watch.next_event(&mut follower).await? {
                 FollowEvent::Message(message) if message.event == "gap" => {
@@ -74,7 +84,7 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
                     };
                     follower = Follower::new(&socket, &since);
                 }
-                FollowEvent::Message(message) => watch.on_message(&message)?,
+                FollowEvent::Message(message) => watch.on_message(&message, &mut counts).await?,
                 FollowEvent::Disconnected(_) => output::note(DISCONNECTED_NOTE),
                 FollowEvent::Reconnected => {
                     output::note(RECONNECTED_NOTE);
@@ -92,6 +102,18 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
             }
         }
     })
+}
+
+/// Reports, at the first start on this machine, that versions are stored.
+fn note_history(dirs: &UserDirs) {
+    let config = LoadedConfig::from_file(&dirs.config_file()).config.unwrap_or_default();
+    if config.history.is_enabled() {
+        output::note(&format!(
+            "versions of text artifacts are stored in {}, for `dossierd diff`, `log` and `restore`; \
+             `history: {{enabled: false}}` in config.yaml turns that off",
+            dirs.state_dir.join(FILE_NAME).display()
+        ));
+    }
 }
 
 /// What is watched, the last known states, and where and how events are printed.
@@ -258,7 +280,11 @@ impl WatchSession {
         Ok(lines.iter().try_for_each(|line| writeln!(self.out, "{line}"))?)
     }
 
-    fn on_message(&mut self, message: &SseMessage) -> anyhow::Result<()> {
+    async fn on_message(
+        &mut self,
+        message: &SseMessage,
+        counts: &mut LineCounts,
+    ) -> anyhow::Result<()> {
         let event: ReceivedEvent = serde_json::from_str(&message.data)?;
         let is_selected = self.root_id.as_ref().is_none_or(|root| *root == event.root_id)
             && self.scope.feature.as_ref().is_none_or(|slug| *slug == event.feature_slug);
@@ -269,7 +295,8 @@ impl WatchSession {
             writeln!(self.out, "{}", message.data)?;
             return Ok(());
         }
-        let formatted = self.states.format(&event, self.prefix);
+        let lines = counts.find(&event).await;
+        let formatted = self.states.format(&event, self.prefix).with_lines(lines);
         match &mut self.burst {
             None => writeln!(self.out, "{}", formatted.line())?,
             Some(burst) => {

@@ -17,8 +17,8 @@ use crate::cli::render::output;
 use crate::cli::runtime::new_runtime;
 use crate::cli::user_dirs::user_dirs;
 use crate::client::Client;
-use crate::config::{check_private_file, ensure_private_dir, private_open_options};
 use crate::daemon::systemd_units::SERVICE_NAME;
+use crate::ownership::{check_private_file, ensure_private_dir, private_open_options};
 use crate::wire::status::Health;
 
 /// Timeout for a new daemon to listen at its socket.
@@ -126,11 +126,34 @@ pub(crate) async fn wait_until_ready(client: &mut Client) -> anyhow::Result<()> 
 fn log_tail(log: &Path) -> String {
     let read = || -> io::Result<String> {
         let mut file = private_open_options().read(true).open(log)?;
+        check_private_file(&file)?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
+        // The daemon may still write.
+        file.take(LOG_TAIL_BYTES).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
     };
     read().unwrap_or_else(|error| format!("{}: {error}", log.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn log_tail_is_the_end_of_the_log_of_this_user_and_nothing_of_another_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("daemon.log");
+        fs::write(&log, "x".repeat(5_000) + "end\n").unwrap();
+        fs::set_permissions(&log, Permissions::from_mode(0o600)).unwrap();
+        let tail = log_tail(&log);
+        assert!(tail.ends_with("xend") && tail.len() < 2_001, "{tail}");
+        fs::set_permissions(&log, Permissions::from_mode(0o666)).unwrap();
+        let tail = log_tail(&log);
+        assert!(!tail.contains("end") && tail.contains("other users can write"), "{tail}");
+    }
 }

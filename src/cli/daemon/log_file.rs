@@ -3,13 +3,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use rustix::fs::OFlags;
-
 use crate::core::sync::lock;
+use crate::ownership::{check_private_file, private_open_options};
 
 /// Maximum size of the file in bytes. A longer one is renamed first; both together have twice the size.
 const MAX_LOG_BYTES: u64 = 8 << 20;
@@ -24,23 +23,13 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.len() > MAX_LOG_BYTES) {
         rename(path)?;
     }
-    let file = open_options().create(true).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file; remove it"));
-    }
+    let file = private_open_options().append(true).create(true).open(path)?;
+    check_private_file(&file)?;
     Ok(file)
 }
 
 fn rename(path: &Path) -> io::Result<()> {
     fs::rename(path, path.with_extension("log.old"))
-}
-
-/// Follows no symbolic link, and does not block on a FIFO without a reader.
-fn open_options() -> fs::OpenOptions {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let mut options = File::options();
-    options.append(true).mode(0o600).custom_flags(flags);
-    options
 }
 
 /// The log of this process, which is kept below its maximum size.
@@ -73,7 +62,8 @@ impl BoundedLog {
     }
 
     fn open(path: PathBuf, max_bytes: u64, on_replaced: fn(&File)) -> io::Result<Self> {
-        let file = open_options().open(&path)?;
+        let file = private_open_options().append(true).open(&path)?;
+        check_private_file(&file)?;
         let open = Mutex::new(OpenLog { bytes: file.metadata()?.len(), file });
         Ok(Self { path, max_bytes, on_replaced, open })
     }
@@ -88,7 +78,9 @@ impl BoundedLog {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 renamed => renamed,
             };
-            let replaced = renamed.and_then(|()| open_options().create_new(true).open(&self.path));
+            let replaced = renamed.and_then(|()| {
+                private_open_options().append(true).create_new(true).open(&self.path)
+            });
             let Ok(file) = replaced else {
                 return false;
             };
@@ -104,6 +96,19 @@ impl BoundedLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn planted_log_is_not_written() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = path(dir.path());
+        open(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        let error = open(&path).unwrap_err().to_string();
+        assert!(error.contains("other users can write"), "{error}");
+        assert!(BoundedLog::open(path, 100, |_| {}).is_err());
+    }
 
     #[test]
     fn log_is_bounded_and_keeps_the_newest_lines() {

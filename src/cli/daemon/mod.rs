@@ -2,6 +2,7 @@
 
 pub(crate) mod autostart;
 pub(crate) mod connection;
+pub(crate) mod line_counts;
 pub(crate) mod log_file;
 pub(crate) mod query;
 pub(crate) mod systemctl;

@@ -1,5 +1,5 @@
 //! One-time scans without a daemon.
 
 pub(crate) mod diagnostics;
-pub(crate) mod git;
+pub(crate) mod history;
 pub(crate) mod target;

@@ -10,7 +10,6 @@ use anyhow::{Context as _, bail};
 use crate::cli::args::{FeatureArgs, ProjectArgs};
 use crate::cli::exit::CommandExit;
 use crate::cli::local::diagnostics::ProjectDiagnostics;
-use crate::cli::local::git::ignored_by_git;
 use crate::cli::render::progress::ProgressSpinner;
 use crate::cli::render::{labels, output};
 use crate::cli::user_dirs::user_dirs;
@@ -26,7 +25,9 @@ use crate::engine::oneshot::{
 };
 use crate::engine::read_model::content;
 use crate::engine::settings::{limits, settings};
-use crate::project::{FeatureDir, LocateError, Located, Locator, LoneFeature, Machine, Project};
+use crate::project::{
+    FeatureDir, LocateError, Located, Locator, LoneFeature, Machine, Project, ignored_by_git,
+};
 use crate::scan::{ScanLimits, UnreadableDir};
 use crate::wire::artifacts::MAX_CONTENT_BYTES;
 
@@ -85,6 +86,11 @@ impl LocalTarget {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Returns true if the project has nothing but documents.
+    pub(crate) fn has_no_features(&self) -> bool {
+        self.features.iter().all(FeatureDir::is_documents)
     }
 
     fn from_path_with(setup: LocalSetup, path: &Path, lone: LoneFeature) -> anyhow::Result<Self> {
@@ -146,7 +152,8 @@ impl LocalTarget {
         }
         let located = located?;
         let mut target = setup.open(&located.root)?;
-        if let Some([FeatureDir { path: None, .. }]) = located.features.as_deref() {
+        if let Some([FeatureDir { path: None, documents: None, .. }]) = located.features.as_deref()
+        {
             target.features = located.features.unwrap_or_default();
         }
         Ok(target)
@@ -250,7 +257,7 @@ impl LocalTarget {
         if !self.selects_all || self.has_unreadable || self.discovery_error.is_some() {
             return Vec::new();
         }
-        let missing = self.project.missing_shared_features(&self.features);
+        let missing = self.project.missing_shared_features(self.features.iter());
         missing.into_iter().map(|slug| missing_feature(&self.project, slug)).collect()
     }
 
@@ -338,7 +345,7 @@ impl LocalTarget {
     }
 
     fn note_if_empty(&self) {
-        if self.features.is_empty() && self.discovery_error.is_none() {
+        if self.has_no_features() && self.discovery_error.is_none() {
             let mut patterns: Vec<&str> =
                 self.project.feature_patterns().map(Pattern::as_str).collect();
             patterns.dedup();
@@ -357,6 +364,16 @@ pub(crate) fn feature_warnings(feature: &Feature) -> Vec<String> {
     labels::unknown_reasons(feature).into_iter().map(|line| format!("{slug}: {line}")).collect()
 }
 
+/// Calls `find` with a locator for a configuration; `layouts` is the directory of the user's own ones.
+pub(crate) fn with_locator<T>(
+    config: &Config,
+    layouts: &Path,
+    find: impl FnOnce(&Locator<'_>) -> T,
+) -> T {
+    let settings_of = |root: &Path| settings(config, root);
+    find(&Locator::new(&settings_of, Some(layouts)))
+}
+
 /// The user's configuration and directory of missions.
 #[derive(Clone)]
 struct LocalSetup {
@@ -373,8 +390,7 @@ impl LocalSetup {
     }
 
     fn with_locator<T>(&self, find: impl FnOnce(&Locator<'_>) -> T) -> T {
-        let settings_of = |root: &Path| settings(&self.config, root);
-        find(&Locator { settings_of: &settings_of, user_layouts: Some(&self.layouts) })
+        with_locator(&self.config, &self.layouts, find)
     }
 
     fn open(self, root: &Path) -> anyhow::Result<LocalTarget> {

@@ -54,6 +54,15 @@ pub(crate) enum EventText {
 }
 
 impl FormattedEvent {
+    /// Adds the numbers of lines that an edit added and removed, if they are known.
+    pub(crate) fn with_lines(mut self, lines: Option<(u32, u32)>) -> Self {
+        if let (EventText::Artifact { line, .. }, Some((added, removed))) = (&mut self.text, lines)
+        {
+            line.push_str(&format!(" {}", format!("+{added} -{removed}").dimmed()));
+        }
+        self
+    }
+
     /// Returns prefix and text as one line.
     pub(crate) fn line(&self) -> String {
         let (EventText::Artifact { line: text, .. }

@@ -1,5 +1,6 @@
 //! Formats what commands print: tables, labels, events, JSON lines, the terminal.
 
+pub(crate) mod diff_view;
 pub(crate) mod event_format;
 pub(crate) mod labels;
 pub(crate) mod output;

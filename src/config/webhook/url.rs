@@ -71,13 +71,21 @@ impl WebhookUrl {
         if !Path::new(path).is_absolute() {
             return Err(ConfigValueError::RelativeSocket);
         }
+        if path.contains(['?', '#']) {
+            return Err(ConfigValueError::SocketQuery);
+        }
         let _: Uri = target.parse().map_err(ConfigValueError::InvalidUrl)?;
-        let rest = if target == "/" { "" } else { ":/…" };
+        // A request without its slash is a part of the path, and as secret as one with it.
+        let (shown, rest) = match path.split_once(':') {
+            Some((shown, _)) => (shown, ":…"),
+            None if target == "/" => (path, ""),
+            None => (path, ":/…"),
+        };
         Ok(Self {
             address: ReceiverAddress::Unix(path.into()),
             authority: "localhost".to_owned(),
             target: target.to_owned(),
-            redacted: format!("unix:{path}{rest}"),
+            redacted: format!("unix:{shown}{rest}"),
         })
     }
 
@@ -155,6 +163,10 @@ mod tests {
             "unix:",
             "unix:relative/CANARY",
             "unix:/a:/CANARY b",
+            "unix:/a?token=CANARY",
+            "unix:/a#CANARY",
+            "unix:/a:b?token=CANARY",
+            "unix:/a?CANARY:/b",
             "",
         ] {
             let error = WebhookUrl::new(invalid).unwrap_err().to_string();
@@ -171,5 +183,7 @@ mod tests {
         assert_eq!((url.target(), url.redacted()), ("/hook?token=CANARY", "unix:/run/a.sock:/…"));
         let url = WebhookUrl::new("unix:/run/a.sock").unwrap();
         assert_eq!((url.target(), url.redacted()), ("/", "unix:/run/a.sock"));
+        let url = WebhookUrl::new("unix:/run/a:1.sock/CANARY").unwrap();
+        assert_eq!(url.redacted(), "unix:/run/a:…", "the request without its slash");
     }
 }

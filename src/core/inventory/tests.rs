@@ -8,7 +8,9 @@ use uuid::Uuid;
 use super::*;
 use crate::core::artifact::Observation;
 use crate::core::manifest::parse_manifest;
+use crate::core::pattern::Pattern;
 use crate::core::snapshot::MissionDossierSnapshot;
+use crate::core::task_progress::Relation;
 use crate::core::testing::{feature_context, observed, unreadable};
 
 const MANIFEST: &str = r#"
@@ -30,7 +32,11 @@ fn now() -> Timestamp {
 fn context_at_step(step: Option<&str>) -> FeatureContext {
     let steps = ["first".to_owned(), "second".to_owned()];
     let mission = Mission::new(parse_manifest(MANIFEST.as_bytes()).unwrap(), &steps).unwrap();
-    feature_context(Some(mission), step)
+    let mut context = feature_context(Some(mission), step);
+    let pattern = |text: &str| Pattern::new(text).unwrap();
+    context.step_inputs.relation =
+        Some(Relation { files: pattern("b*"), partner: pattern("d/WP*") });
+    context
 }
 
 #[derive(Debug, Clone)]
@@ -43,8 +49,17 @@ enum Op {
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let path =
-        || prop_oneof![Just("a"), Just("b"), Just("b1"), Just("c"), Just("d/x"), Just("d/WP01/y")];
+    let path = || {
+        prop_oneof![
+            Just("a"),
+            Just("b"),
+            Just("b1"),
+            Just("c"),
+            Just("d/x"),
+            Just("d/WP1"),
+            Just("d/WP01/y")
+        ]
+    };
     let op = prop_oneof![
         4 => (path(), 0u8..3).prop_map(|(path, content)| Op::Set(path, content)),
         1 => path().prop_map(Op::MakeUnreadable),
@@ -78,12 +93,13 @@ proptest! {
                 Op::Step(step) => { inventory.reclassify_all(context_at_step(step), now()); }
                 Op::NoMission => { inventory.reclassify_all(feature_context(None, None), now()); }
             }
-            let expected = Inventory::from_observations(
+            let built = Inventory::from_observations(
                 FeatureContext::clone(inventory.context()),
                 model.values().cloned().collect(),
                 now(),
-            )
-            .to_dossier(now());
+            );
+            prop_assert_eq!(inventory.current_step(), built.current_step());
+            let expected = built.to_dossier(now());
             let snapshot = MissionDossierSnapshot::compute(&expected, Uuid::nil(), now());
             prop_assert_eq!(&inventory.to_dossier(now()).artifacts, &expected.artifacts);
             prop_assert_eq!(inventory.counts(), snapshot.counts);

@@ -4,15 +4,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::model::{FeatureKind, Layout};
+use super::document_set::DocumentSet;
+use super::model::{FeatureKind, FeatureRule, Layout};
 use super::path_template::PathTemplate;
 use super::recognition::{AppliedLayout, RootListing, find_path};
 use crate::core::manifest::MissionType;
 use crate::core::path::{FeatureSlug, RelPath};
-use crate::core::pattern::{Pattern, PatternSet};
+use crate::core::pattern::{Pattern, PatternSet, PatternSetError};
 
 /// Slug of the documents of a project.
 pub const PROJECT_SLUG: &str = "project";
+/// How the slugs of archived features of the first layout begin.
+const ARCHIVE_PREFIX: &str = "archive/";
 
 /// A rule for the features of one root: patterns without variables.
 #[derive(Debug, Clone)]
@@ -41,18 +44,19 @@ struct PresenceCondition {
 }
 
 impl SearchRule {
-    /// Returns a rule for directories that the configuration lists; `None` if the patterns together
-    /// are too large.
-    #[must_use]
+    /// Returns a rule for directories that the configuration lists.
+    ///
+    /// # Errors
+    /// [`PatternSetError`] if the patterns together are too large.
     pub fn configured(
         include: Pattern,
         exclude: &[Pattern],
         mission: Option<MissionType>,
         layout: Option<Arc<Layout>>,
-    ) -> Option<Self> {
-        Some(Self {
-            matcher: PatternSet::new([&include]).ok()?,
-            exclude: PatternSet::new(exclude).ok()?,
+    ) -> Result<Self, PatternSetError> {
+        Ok(Self {
+            matcher: PatternSet::new([&include])?,
+            exclude: PatternSet::new(exclude)?,
             include,
             only_if: Vec::new(),
             kind: FeatureKind::Active,
@@ -84,6 +88,17 @@ impl SearchRule {
             })
     }
 
+    /// Returns the patterns of what the rule requires, below the root.
+    pub fn conditions(&self) -> impl Iterator<Item = Pattern> {
+        self.only_if.iter().filter_map(|condition| {
+            if condition.is_in_feature {
+                Pattern::new(&format!("{}/{}", self.include, condition.path)).ok()
+            } else {
+                Some(condition.path.clone())
+            }
+        })
+    }
+
     /// Returns the slug of the feature at a path that the rule matches.
     ///
     /// # Errors
@@ -113,6 +128,36 @@ impl SearchRule {
     }
 }
 
+/// Returns the slugs that an archived feature may have had before it was moved to the archive, the most
+/// likely first: that of its last component without a date before it, and with it. A feature that is
+/// not archived has none.
+#[must_use]
+pub fn former_slugs(slug: &FeatureSlug) -> Vec<FeatureSlug> {
+    let text = slug.as_str();
+    let at = if text.starts_with(ARCHIVE_PREFIX) { Some(0) } else { text.find("/archive/") };
+    let Some(prefix) = at.map(|at| &text[..at]) else {
+        return Vec::new();
+    };
+    let name = text.rsplit('/').next().unwrap_or(text);
+    let of_name = |name: &str| {
+        let reserved = (name == PROJECT_SLUG).then_some("feature");
+        let parts = [prefix, reserved.unwrap_or_default(), name];
+        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        FeatureSlug::new(parts.join("/").as_bytes())
+    };
+    without_date(name).into_iter().chain([name]).filter_map(of_name).collect()
+}
+
+/// Returns what follows `YYYY-MM-DD-` in a name; `None` without it.
+fn without_date(name: &str) -> Option<&str> {
+    let (date, rest) = name.split_at_checked(11)?;
+    let is_date = date.bytes().enumerate().all(|(index, byte)| match index {
+        4 | 7 | 10 => byte == b'-',
+        _ => byte.is_ascii_digit(),
+    });
+    (is_date && !rest.is_empty()).then_some(rest)
+}
+
 /// A name that no feature can have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidName(
@@ -133,47 +178,95 @@ fn escape_wildcards(path: &RelPath, full: &str) -> String {
     escaped + &full[text.len()..]
 }
 
-/// Returns the rules of the layouts of a root, in their order. `values` are the variables of each
-/// layout, by its name. A pattern that is none with these values is left out.
+/// The rules of a root, and what is wrong with them.
+#[derive(Debug, Default)]
+pub struct FoundRules {
+    /// The rules, in the order of the layouts.
+    pub rules: Vec<SearchRule>,
+    /// The documents of each layout that has some.
+    pub documents: Vec<(FeatureSlug, Arc<DocumentSet>)>,
+    /// Layouts, and why a rule of theirs is left out.
+    pub problems: Vec<(Arc<Layout>, String)>,
+}
+
+/// Returns the rules of the layouts of a root. `values` are the variables of each layout, by its name.
 #[must_use]
 pub fn search_rules(
     applied: &[AppliedLayout],
     values: &BTreeMap<String, BTreeMap<String, String>>,
-) -> Vec<SearchRule> {
-    let mut rules = Vec::new();
+) -> FoundRules {
+    let mut found = FoundRules::default();
     for (index, AppliedLayout { layout, .. }) in applied.iter().enumerate() {
         let values = values.get(&layout.name);
         let value = |name: &str| {
             let own = values.and_then(|values| values.get(name)).map(String::as_str);
             own.or_else(|| layout.variables.get(name).map(|variable| variable.default.as_str()))
         };
-        let resolve = |template: &PathTemplate| template.resolve(&value).ok();
-        for rule in &layout.features {
+        let problem = |number: usize, problem: String| {
+            (Arc::clone(layout), format!("features[{number}]: {problem}"))
+        };
+        let mut documents = Vec::new();
+        for (number, rule) in layout.features.iter().enumerate() {
             if rule.kind == FeatureKind::Documents {
+                match resolve_all(&rule.include, &value) {
+                    Ok(mut patterns) => documents.append(&mut patterns),
+                    Err(cause) => found.problems.push(problem(number, cause)),
+                }
                 continue;
             }
-            let exclude: Vec<Pattern> = rule.exclude.iter().filter_map(resolve).collect();
-            for include in rule.include.iter().filter_map(resolve) {
-                let inside = format!("{}/", include.as_str());
-                let only_if = rule.only_if.iter().filter_map(resolve);
-                let only_if =
-                    only_if.filter_map(|path| match path.as_str().strip_prefix(&inside) {
-                        Some(rest) => {
-                            let path = Pattern::new(rest).ok()?;
-                            Some(PresenceCondition { is_in_feature: true, path })
-                        }
-                        None => Some(PresenceCondition { is_in_feature: false, path }),
-                    });
-                let only_if = only_if.collect();
-                let mission = rule.mission.clone();
-                let own =
-                    SearchRule::configured(include, &exclude, mission, Some(Arc::clone(layout)));
-                let prefix = (index > 0).then(|| layout.name.clone());
-                rules.extend(own.map(|own| SearchRule { only_if, kind: rule.kind, prefix, ..own }));
+            match rules_of(layout, rule, &value) {
+                Ok(rules) => found.rules.extend(rules.into_iter().map(|one| SearchRule {
+                    prefix: (index > 0).then(|| layout.name.clone()),
+                    ..one
+                })),
+                Err(cause) => found.problems.push(problem(number, cause)),
+            }
+        }
+        let prefix = if index > 0 { format!("{}/", layout.name) } else { String::new() };
+        let slug = FeatureSlug::new(format!("{prefix}{PROJECT_SLUG}").as_bytes());
+        if let Some(slug) = slug.filter(|_| !documents.is_empty()) {
+            match DocumentSet::new(documents) {
+                Ok(set) => found.documents.push((slug, Arc::new(set))),
+                Err(cause) => found.problems.push((Arc::clone(layout), cause.to_string())),
             }
         }
     }
-    rules
+    found
+}
+
+fn resolve_all<'v>(
+    templates: &[PathTemplate],
+    value: &dyn Fn(&str) -> Option<&'v str>,
+) -> Result<Vec<Pattern>, String> {
+    let patterns = templates.iter().map(|template| template.resolve(value));
+    patterns.collect::<Result<_, _>>().map_err(|error| error.to_string())
+}
+
+/// Returns one rule for each pattern of a rule of a layout.
+fn rules_of<'v>(
+    layout: &Arc<Layout>,
+    rule: &FeatureRule,
+    value: &dyn Fn(&str) -> Option<&'v str>,
+) -> Result<Vec<SearchRule>, String> {
+    let resolve = |templates: &[PathTemplate]| resolve_all(templates, value);
+    let (exclude, needed) = (resolve(&rule.exclude)?, resolve(&rule.only_if)?);
+    let mut rules = Vec::new();
+    for include in resolve(&rule.include)? {
+        let inside = format!("{}/", include.as_str());
+        let only_if = needed.iter().map(|path| match path.as_str().strip_prefix(&inside) {
+            Some(rest) => {
+                let path = Pattern::new(rest).map_err(|error| error.to_string())?;
+                Ok(PresenceCondition { is_in_feature: true, path })
+            }
+            None => Ok(PresenceCondition { is_in_feature: false, path: path.clone() }),
+        });
+        let only_if = only_if.collect::<Result<_, String>>()?;
+        let (mission, layout) = (rule.mission.clone(), Some(Arc::clone(layout)));
+        let own = SearchRule::configured(include, &exclude, mission, layout);
+        let own = own.map_err(|error| error.to_string())?;
+        rules.push(SearchRule { only_if, kind: rule.kind, ..own });
+    }
+    Ok(rules)
 }
 
 /// Returns the value of a variable as a path below the root: `{project-root}/` and `./` at its
@@ -190,14 +283,16 @@ pub fn variable_path(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::embedded_layouts;
     use super::super::recognition::recognise;
     use super::super::recognition::testing::Tree;
+    use super::super::{embedded_layouts, parse_layout};
     use super::*;
 
     fn rules(files: &[&'static str], named: Option<&[String]>) -> Vec<SearchRule> {
         let applied = recognise(embedded_layouts(), named, &Tree(files.to_vec()));
-        search_rules(&applied, &BTreeMap::new())
+        let found = search_rules(&applied, &BTreeMap::new());
+        assert!(found.problems.is_empty());
+        found.rules
     }
 
     fn slug(rules: &[SearchRule], files: &[&'static str], path: &str) -> Option<String> {
@@ -242,6 +337,24 @@ mod tests {
     }
 
     #[test]
+    fn archived_features_had_a_slug_before() {
+        for (slug, expected) in [
+            ("archive/2026-01-02-add-x", "add-x 2026-01-02-add-x"),
+            ("openspec/archive/2026-01-02-add-x", "openspec/add-x openspec/2026-01-02-add-x"),
+            ("gsd/archive/v1.0-phases/01-x", "gsd/01-x"),
+            ("archive/2026-01-02-project", "feature/project 2026-01-02-project"),
+            ("archive/2026-01-02-", "2026-01-02-"),
+            ("archive/2026-1-02-x", "2026-1-02-x"),
+            ("archives", ""),
+            ("add-x", ""),
+        ] {
+            let former = former_slugs(&FeatureSlug::new(slug.as_bytes()).unwrap());
+            let former: Vec<&str> = former.iter().map(FeatureSlug::as_str).collect();
+            assert_eq!(former.join(" "), expected, "{slug}");
+        }
+    }
+
+    #[test]
     fn a_condition_is_looked_for_in_the_root_or_in_the_feature() {
         let weak = ["specs/001-a/spec.md", "specs/api/openapi.yaml", "specs/[x]/spec.md"];
         let found = rules(&weak, None);
@@ -250,6 +363,20 @@ mod tests {
         assert_eq!(slug(&found, &weak, "specs/api"), None);
         let strong = ["specs/api/x.yaml", ".specify/x"];
         assert_eq!(slug(&rules(&strong, None), &strong, "specs/api").as_deref(), Some("api"));
+    }
+
+    #[test]
+    fn a_pattern_that_is_none_with_its_variables_is_reported() {
+        let text = "schema_version: 1\nname: own\nvariables: {out: {file: a.yaml, default: x}}\n\
+                    features:\n- {include: a/*}\n- {include: '${out}/*'}\n";
+        let layout = Arc::new(parse_layout(text.as_bytes()).unwrap());
+        let applied = AppliedLayout { layout, marker: None, is_weak: false };
+        let own = BTreeMap::from([("out".to_owned(), "../x".to_owned())]);
+        let values = BTreeMap::from([("own".to_owned(), own)]);
+        let found = search_rules(&[applied], &values);
+        let problems: Vec<&str> = found.problems.iter().map(|(_, problem)| &**problem).collect();
+        assert_eq!(found.rules.len(), 1);
+        assert!(problems[0].starts_with("features[1]: invalid pattern `../x/*`"), "{problems:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`recognition`], which directories are features and how they are named in [`feature_rules`].
 //! Reading files is the task of `project`.
 
+mod document_set;
 mod embedded;
 pub mod feature_rules;
 mod model;
@@ -13,6 +14,7 @@ pub mod recognition;
 pub mod state_document;
 mod values;
 
+pub use document_set::{DOCUMENTS_MISSION, DocumentSet};
 pub use embedded::{EMBEDDED_LAYOUTS, embedded_layouts};
 pub use model::{
     ChurnRule, FeatureKind, FeatureRule, Fences, FieldCondition, ItemState, Layout, Marker,

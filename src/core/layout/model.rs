@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::document_set::DOCUMENTS_MISSION;
 use super::path_template::PathTemplate;
 use super::values::{one_or_many, optional_scalar};
 use crate::core::manifest::MissionType;
@@ -232,6 +233,23 @@ pub struct ChurnRule {
 }
 
 impl Layout {
+    /// Returns the layout of the documents of a project: nothing but their names is known of them.
+    #[must_use]
+    pub fn of_documents() -> Self {
+        Self {
+            name: DOCUMENTS_MISSION.to_owned(),
+            markers: Vec::new(),
+            variables: BTreeMap::new(),
+            features: Vec::new(),
+            missions: Vec::new(),
+            step: Vec::new(),
+            optional_steps: Vec::new(),
+            progress: Vec::new(),
+            churn: Vec::new(),
+            state_files: Vec::new(),
+        }
+    }
+
     /// Returns true if the layout reads the mission of a feature from its `meta.json`.
     #[must_use]
     pub fn reads_meta(&self) -> bool {

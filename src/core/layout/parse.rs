@@ -10,11 +10,14 @@ use super::model::{
 };
 use super::path_template::PathTemplate;
 use crate::core::manifest::MissionType;
-use crate::core::pattern::Pattern;
+use crate::core::pattern::{Pattern, PatternSet};
 use crate::core::yaml::{MapOnly, ParseError, deserialize_text, parse_strict};
 
 /// Versions of the file format that are known.
 const SCHEMA_VERSIONS: [&str; 2] = ["1", "1.0"];
+
+/// Most items of a list of a layout.
+const MAX_ITEMS: usize = 256;
 
 /// Parses a layout (`docs/specification.md#layout-format`).
 ///
@@ -42,6 +45,29 @@ pub fn parse_layout(bytes: &[u8]) -> Result<Layout, ParseError> {
 
 /// Returns what is wrong between several values.
 fn find_problem(layout: &Layout) -> Option<String> {
+    let counts = [
+        ("markers", layout.markers.len()),
+        ("features", layout.features.len()),
+        ("missions", layout.missions.len()),
+        ("step", layout.step.len()),
+        ("progress", layout.progress.len()),
+        ("churn", layout.churn.len()),
+        ("state_files", layout.state_files.len()),
+    ];
+    if let Some((key, _)) = counts.into_iter().find(|(_, count)| *count > MAX_ITEMS) {
+        return Some(format!("{key}: more than {MAX_ITEMS} items"));
+    }
+    let boxes = layout.churn.iter().flat_map(|rule| &rule.files);
+    let sets = [
+        ("markers", PatternSet::new(layout.markers.iter().map(|marker| &marker.path))),
+        ("churn", PatternSet::new(boxes)),
+        ("state_files", PatternSet::new(&layout.state_files)),
+    ];
+    for (key, set) in sets {
+        if let Err(error) = set {
+            return Some(format!("{key}: {error}"));
+        }
+    }
     for (index, rule) in layout.features.iter().enumerate() {
         let templates = rule.include.iter().chain(&rule.exclude).chain(&rule.only_if);
         for name in templates.flat_map(PathTemplate::variables) {
@@ -185,6 +211,10 @@ mod tests {
                 "progress[0]: a relation needs patterns with exactly one `*`",
             ),
             ("schema_version: 1\nname: x\nname: y\n", "3:1: duplicate"),
+            (
+                &format!("schema_version: 1\nname: x\nstate_files: [{}]\n", "a, ".repeat(257)),
+                "state_files: more than 256 items",
+            ),
         ] {
             let error = parse_layout(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");

@@ -1,10 +1,14 @@
 //! Which layouts apply to a root, given what is in it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::model::{Layout, Marker, MarkerKind};
 use crate::core::path::RelPath;
 use crate::core::pattern::{Pattern, PatternSet};
+
+/// Most directories that are listed to find a match of one pattern.
+const MAX_LISTED_DIRS: usize = 1000;
 
 /// What a directory contains, as far as it is asked.
 pub trait RootListing {
@@ -83,13 +87,15 @@ pub fn find_path(
         return listing.kind(path).is_some_and(is_kind).then(|| path.clone());
     }
     let components: Vec<&str> = pattern.as_str().split('/').collect();
-    search(None, &components, &is_kind, listing)
+    search(None, &components, &is_kind, &Cell::new(MAX_LISTED_DIRS), listing)
 }
 
+/// Searches for the first match. `budget` is the number of directories that may still be listed.
 fn search(
     dir: Option<&RelPath>,
     components: &[&str],
     is_kind: &dyn Fn(MarkerKind) -> bool,
+    budget: &Cell<usize>,
     listing: &dyn RootListing,
 ) -> Option<RelPath> {
     let (first, rest) = components.split_first()?;
@@ -103,6 +109,7 @@ fn search(
         let kind = listing.kind(&path)?;
         vec![(path, kind)]
     } else {
+        budget.set(budget.get().checked_sub(1)?);
         let set = PatternSet::new([&pattern]).ok()?;
         let mut names = listing.entries(dir);
         names.sort_unstable_by(|one, other| one.0.cmp(&other.0));
@@ -113,7 +120,7 @@ fn search(
     };
     candidates.into_iter().find_map(|(path, kind)| match rest {
         [] => is_kind(kind).then_some(path),
-        rest if kind == MarkerKind::Dir => search(Some(&path), rest, is_kind, listing),
+        rest if kind == MarkerKind::Dir => search(Some(&path), rest, is_kind, budget, listing),
         _ => None,
     })
 }
@@ -202,6 +209,26 @@ mod tests {
         ] {
             assert_eq!(recognised(files), expected, "{files:?}");
         }
+    }
+
+    #[test]
+    fn a_search_for_a_marker_lists_a_bounded_number_of_directories() {
+        struct Endless(Cell<usize>);
+        impl RootListing for Endless {
+            fn kind(&self, _: &RelPath) -> Option<MarkerKind> {
+                None
+            }
+
+            fn entries(&self, _: Option<&RelPath>) -> Vec<(Vec<u8>, MarkerKind)> {
+                self.0.set(self.0.get() + 1);
+                let name = |number: u32| (number.to_string().into_bytes(), MarkerKind::Dir);
+                (0..100).map(name).collect()
+            }
+        }
+        let tree = Endless(Cell::new(0));
+        let pattern = Pattern::new("*/*/*/*/spec.md").unwrap();
+        assert_eq!(find_path(&pattern, Some(MarkerKind::File), &tree), None);
+        assert_eq!(tree.0.get(), MAX_LISTED_DIRS);
     }
 
     #[test]

@@ -23,7 +23,7 @@ macro_rules! embed {
 }
 
 /// All embedded missions.
-pub const EMBEDDED_MISSIONS: [EmbeddedMission; 17] = embed!(
+pub const EMBEDDED_MISSIONS: [EmbeddedMission; 18] = embed!(
     "software-dev",
     "research",
     "documentation",
@@ -40,7 +40,8 @@ pub const EMBEDDED_MISSIONS: [EmbeddedMission; 17] = embed!(
     "bmad",
     "bmad-spec",
     "conductor",
-    "adr"
+    "adr",
+    "documents"
 );
 
 /// Returns the embedded mission of a type.

@@ -4,6 +4,7 @@
 //! An [`ExpectedArtifactManifest`] has the structure of the file; a [`Mission`] is a manifest
 //! compiled with the order of its steps.
 
+mod derived;
 mod embedded;
 mod expected;
 mod parse;
@@ -19,6 +20,7 @@ use super::path::RelPath;
 use super::pattern::{Pattern, PatternSet};
 use super::yaml::ParseError;
 
+pub use derived::{DerivedManifest, SchemaSpecs, derive_manifest};
 pub use embedded::{EMBEDDED_MISSIONS, find_embedded_mission};
 pub use expected::{ExpectedArtifactManifest, ExpectedArtifactSpec, StepRequirements};
 pub use parse::parse_manifest;

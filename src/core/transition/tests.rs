@@ -240,6 +240,7 @@ fn metadata(branch: &str, baseline: BaselineFile) -> FeatureMetadata {
         baseline_scope: BaselineScope::Local,
         box_churn: Vec::new(),
         baseline_foreign: false,
+        former_slug: None,
         baseline_key: key(branch),
         baseline,
     }
@@ -252,15 +253,19 @@ fn an_unchanged_evaluation_is_published_once() {
     let metadata = metadata("main", BaselineFile::Absent);
     let at = |millis| Timestamp::from_millis(millis).unwrap();
     let (first, later) = (at(1), at(2));
-    let one = evaluation_events(&slug, None, &evaluation, &metadata, first, || "one".into());
+    let one = evaluation_events(&slug, None, None, &evaluation, &metadata, first, || "one".into());
     let published = one.last_published;
     assert_eq!((one.events.len(), published.computed_at), (1, Some(first)));
     let again =
-        evaluation_events(&slug, Some(&published), &evaluation, &metadata, later, || panic!("new"));
+        evaluation_events(&slug, None, Some(&published), &evaluation, &metadata, later, || {
+            panic!("new")
+        });
     assert_eq!((again.events.len(), &again.last_published), (0, &published), "computed once");
     evaluation.drift.state = Some(DriftState::NoBaseline);
     let two =
-        evaluation_events(&slug, Some(&published), &evaluation, &metadata, later, || "two".into());
+        evaluation_events(&slug, None, Some(&published), &evaluation, &metadata, later, || {
+            "two".into()
+        });
     assert_eq!((two.events.len(), two.last_published.snapshot_id.as_str()), (1, "two"));
     assert_eq!(two.last_published.computed_at, Some(later));
 }
@@ -283,7 +288,7 @@ fn each_key_mismatch_is_published_once() {
         };
         let (id, at) = (|| "id".to_owned(), Timestamp::default());
         let EvaluationEvents { events, last_published } =
-            evaluation_events(&slug, last.as_ref(), &evaluation(drift), &metadata, at, id);
+            evaluation_events(&slug, None, last.as_ref(), &evaluation(drift), &metadata, at, id);
         assert!(last_published.mismatches.len() <= MAX_REMEMBERED_MISMATCHES);
         last = Some(last_published);
         events.iter().filter(|event| matches!(event, Payload::ParityDriftDetected(_))).count()

@@ -114,10 +114,9 @@ impl DeliverySession<'_> {
                 }
                 if report.health != SinkHealth::Ok
                     && report.last_error.take().is_some()
-                    && self.is_failure_logged
+                    && self.context.failure_log.on_accepted()
                 {
                     info!(sink = WEBHOOK_SINK, "the receiver accepts events again");
-                    self.is_failure_logged = false;
                 }
             }
             Outcome::Rejected(error)
@@ -125,17 +124,11 @@ impl DeliverySession<'_> {
             | Outcome::Unavailable(error, _)
             | Outcome::NoReceiver(error, _) => {
                 report.failures += 1;
-                if report.last_error.as_ref() != Some(error) {
-                    if let Some(suppressed) = self.context.failure_warnings.admit() {
-                        let error = &**error;
-                        warn!(
-                            sink = WEBHOOK_SINK,
-                            error, suppressed, "delivery failed; will retry"
-                        );
-                        self.is_failure_logged = true;
-                    }
-                    report.last_error = Some(Arc::clone(error));
+                if let Some(suppressed) = self.context.failure_log.on_failure(error, now) {
+                    let error = &**error;
+                    warn!(sink = WEBHOOK_SINK, error, suppressed, "delivery failed; will retry");
                 }
+                report.last_error = Some(Arc::clone(error));
                 report.health = SinkHealth::Retrying;
             }
         }

@@ -32,8 +32,8 @@ use crate::project::{
     ProjectSettings, ReadError, RootCheck,
 };
 use crate::scan::{
-    Listing, MountTable, is_not_a_directory, is_resource_exhausted, is_stale, list_tree,
-    remote_fs_name,
+    FileSelection, Listing, MountTable, is_not_a_directory, is_resource_exhausted, is_stale,
+    list_tree, remote_fs_name,
 };
 use crate::watch::{AncestorWatcher, Share};
 
@@ -239,6 +239,10 @@ impl ProjectIo {
             }
         };
         let hidden = discovery.keep_hidden(known.values().map(|known| &known.dir));
+        // What recognised them may have been deleted while no daemon ran.
+        let present: Vec<FeatureDir> =
+            known.values().filter(|known| known.has_dir).map(|known| known.dir.clone()).collect();
+        self.keep_existing(&mut discovery, &present);
         let Discovery { features: dirs, skipped, .. } = discovery;
         // Before the baselines are read.
         self.watch_dossier_dirs();
@@ -269,6 +273,7 @@ impl ProjectIo {
             .into_iter()
             .map(|(slug, known)| (slug.clone(), self.project.read_gone_feature_inputs(&known.dir)));
         let gone: BTreeMap<FeatureSlug, FeatureInputs> = gone.collect();
+        let orphans = self.read_orphans(features.iter().map(|(dir, _)| dir), &gone);
         let unselected = unselected.into_iter().map(|(slug, _)| slug.clone()).collect();
         let root = Self::found_root(&self.project, features.iter().map(|(dir, _)| &dir.slug));
         let watched_more = self.watch_dossier_dirs() | self.watch_metadata_dirs();
@@ -282,6 +287,7 @@ impl ProjectIo {
             info,
             features,
             gone,
+            orphans,
             skipped,
             hidden,
             unselected: Vec::new(),
@@ -391,7 +397,8 @@ impl ProjectIo {
         let (watches, settings) = (&mut self.watches, &self.settings);
         let mut unwatched = Vec::new();
         let ignore = self.project.ignore_rules().configured();
-        let listing = list_tree(opened?, dir, &settings.limits, ignore, |entered| {
+        let selection = FileSelection { ignore, documents: feature.documents.as_deref() };
+        let listing = list_tree(opened?, dir, &settings.limits, selection, |entered| {
             let path = match entered {
                 Some(path) => base.join(OsStr::from_bytes(path.as_bytes())),
                 None => base.clone(),
@@ -517,10 +524,26 @@ impl ProjectIo {
             |dir: &&FeatureDir| features.binary_search_by(|(found, _)| found.slug.cmp(&dir.slug));
         let gone = gone.iter().filter(|dir| is_found(dir).is_err());
         let gone = gone.map(|dir| (dir.slug.clone(), self.project.read_gone_feature_inputs(dir)));
-        let gone = gone.collect();
+        let gone: BTreeMap<FeatureSlug, FeatureInputs> = gone.collect();
+        let orphans = self.read_orphans(features.iter().map(|(dir, _)| dir), &gone);
         watched_more |= self.watch_dossier_dirs() | self.watch_metadata_dirs();
         let info = Arc::new(self.info());
-        Ok(Metadata { info, features, gone, skipped, hidden, unselected, watched_more })
+        Ok(Metadata { info, features, gone, orphans, skipped, hidden, unselected, watched_more })
+    }
+
+    /// Reads what is known of the features that only have a shared baseline.
+    fn read_orphans<'f>(
+        &self,
+        found: impl Iterator<Item = &'f FeatureDir>,
+        gone: &BTreeMap<FeatureSlug, FeatureInputs>,
+    ) -> Vec<(FeatureDir, FeatureInputs)> {
+        let missing = self.project.missing_shared_features(found).into_iter();
+        let orphans = missing.filter(|slug| !gone.contains_key(slug)).map(|slug| {
+            let dir = self.project.expected_dir(slug);
+            let inputs = self.project.read_gone_feature_inputs(&dir);
+            (dir, inputs)
+        });
+        orphans.collect()
     }
 
     /// Adds those of the `present` features that were not found though their directory is there: what
@@ -535,8 +558,10 @@ impl ProjectIo {
         for dir in missing {
             match self.project.open_feature(dir) {
                 Err(_) => {}
-                Ok(_) if self.project.selects(dir) => discovery.features.push(dir.clone()),
-                Ok(_) => unselected.push(dir.slug.clone()),
+                Ok(_) => match self.project.select(dir) {
+                    Some(dir) => discovery.features.push(dir),
+                    None => unselected.push(dir.slug.clone()),
+                },
             }
         }
         discovery.features.sort_by(|one, other| one.slug.cmp(&other.slug));
@@ -562,7 +587,7 @@ impl ProjectIo {
     }
 
     fn open(&self) -> io::Result<Project> {
-        let missions = self.settings.user_missions.as_deref();
+        let missions = self.settings.user_dirs.first().map(PathBuf::as_path);
         let settings = self.context.project_settings.clone();
         Project::open(&self.settings.root, settings, &self.context.machine, missions)
     }
@@ -632,12 +657,12 @@ impl ProjectIo {
     /// Watches the existing directories that contain metadata files. Returns true if at least one
     /// is newly watched.
     fn watch_metadata_dirs(&mut self) -> bool {
-        let missions = self.settings.user_missions.as_deref();
+        let of_user = &self.settings.user_dirs;
         let dirs = self
             .project
             .metadata_dirs()
             .into_iter()
-            .chain(missions.map(user_mission_dirs).unwrap_or_default())
+            .chain(of_user.iter().flat_map(|dir| watched_user_dirs(dir)))
             .chain([self.context.cookies.clone()])
             .filter(|dir| {
                 begin_step();
@@ -652,16 +677,16 @@ fn has_baseline_file(dir: &Path) -> bool {
     BASELINE_FILES.iter().any(|file| dir.join(file).symlink_metadata().is_ok())
 }
 
-/// Returns the directories of the user's own missions, or the nearest existing directory in which
-/// they may be created.
-fn user_mission_dirs(missions: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(missions) else {
-        let nearest = missions.ancestors().find(|dir| dir.is_dir());
+/// Returns the directories of the user's own missions, or layouts, or the nearest existing directory
+/// in which they may be created.
+fn watched_user_dirs(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        let nearest = dir.ancestors().find(|dir| dir.is_dir());
         return nearest.map(Path::to_owned).into_iter().collect();
     };
     let kinds = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
-    let above = missions.parent().map(Path::to_owned);
-    kinds.chain([missions.to_owned()]).chain(above).collect()
+    let above = dir.parent().map(Path::to_owned);
+    kinds.chain([dir.to_owned()]).chain(above).collect()
 }
 
 fn find_git_lock(project: &Project) -> Option<GitLock> {

@@ -16,7 +16,7 @@ use crate::core::progress;
 use crate::core::sync::lock;
 use crate::engine::reconcile::effect::KnownFeature;
 use crate::project::{FeatureDir, FeatureInputs, Project};
-use crate::scan::{Listing, ScanLimits, list_tree};
+use crate::scan::{FileSelection, Listing, ScanLimits, list_tree};
 
 /// Result of the initial scan for one feature.
 pub(super) struct InitialFeature {
@@ -69,7 +69,9 @@ impl InitialLister<'_> {
         let base = self.project.feature_path(dir);
         let mut all_watched = true;
         let listing = self.project.open_feature(dir).and_then(|opened| {
-            list_tree(opened, None, self.limits, self.ignore, |entered| {
+            let selection =
+                FileSelection { ignore: self.ignore, documents: dir.documents.as_deref() };
+            list_tree(opened, None, self.limits, selection, |entered| {
                 all_watched &= match entered {
                     Some(path) => {
                         self.watched.contains(&base.join(OsStr::from_bytes(path.as_bytes())))

@@ -22,12 +22,31 @@ impl ProjectCalls {
         project: ProjectId,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> oneshot::Receiver<T> {
+        self.submit_to(Lane::Client, project, call)
+    }
+
+    /// Queues a call as [`ProjectCalls::submit`] does, with the lowest priority.
+    #[must_use]
+    pub fn submit_background<T: Send + 'static>(
+        &self,
+        project: ProjectId,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> oneshot::Receiver<T> {
+        self.submit_to(Lane::Verify, project, call)
+    }
+
+    fn submit_to<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        project: ProjectId,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> oneshot::Receiver<T> {
         let (reply, result) = oneshot::channel();
         let call = move |_: &mut Vec<u8>| {
             // Fails if the client has stopped waiting.
             let _ = reply.send(call());
         };
-        self.0.submit(Lane::Client, project, None, Box::new(call));
+        self.0.submit(lane, project, None, Box::new(call));
         result
     }
 }

@@ -6,13 +6,13 @@ use uuid::Uuid;
 
 use crate::core::artifact::ArtifactRef;
 use crate::core::artifact_list::sorted_artifacts;
-use crate::core::baseline::BaselineFile;
+use crate::core::baseline::{BaselineFile, BaselineScope};
 use crate::core::dossier::MissionDossier;
 use crate::core::drift::Drift;
 use crate::core::feature::{DossierTimes, Feature, FeatureMetadata, FeatureWatchState};
 use crate::core::feature_context::{FeatureContext, UnknownReason};
 use crate::core::inventory::InventoryEntry;
-use crate::core::path::FeatureSlug;
+use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::sorted_chunks::SortedChunks;
 use crate::core::time::Timestamp;
@@ -59,6 +59,12 @@ impl FeatureView {
     #[must_use]
     pub fn slug(&self) -> &FeatureSlug {
         &self.context.feature_slug
+    }
+
+    /// Returns the feature's directory below the root; `None` if it is the root.
+    #[must_use]
+    pub fn relative_dir(&self) -> Option<&RelPath> {
+        self.dir.path.as_ref()
     }
 
     /// Returns the feature as a one-time scan would return it; computed at the first call.
@@ -151,6 +157,13 @@ pub fn evaluate_drift(
             | UnknownReason::Unresponsive(reason)
             | UnknownReason::LimitExceeded(reason),
         ) => Drift::indeterminate(reason),
+        // What a team accepted is missing for everyone.
+        Some(UnknownReason::Deleted)
+            if metadata.baseline_scope == BaselineScope::Shared
+                && *baseline != BaselineFile::Absent =>
+        {
+            Drift::of_missing_feature(baseline)
+        }
         Some(UnknownReason::Deleted) => Drift::indeterminate("the feature was deleted"),
         Some(UnknownReason::UnreadableMeta) => Drift::indeterminate("cannot read meta.json"),
         _ if matches!(baseline, BaselineFile::Valid(_)) => {

@@ -9,9 +9,10 @@ use super::content::{ContentError, content};
 use super::feature::FeatureView;
 use super::project::ProjectView;
 use crate::core::artifact::ArtifactRef;
-use crate::core::baseline::Baseline;
+use crate::core::baseline::{Baseline, BaselineScope};
 use crate::core::path::RelPath;
-use crate::project::WriteError;
+use crate::project::{OnPresentFile, RestoreFileError, WriteError};
+use crate::scan::read_file;
 
 /// A baseline could not be written or removed.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,37 @@ impl ProjectView {
         content(&self.project, &feature.dir, artifact, max)
     }
 
+    /// Returns the first `max` bytes of a file of a feature, and its permissions.
+    ///
+    /// # Errors
+    /// Those of the operating system; a symbolic link is refused at each component of the path.
+    pub fn read_file(
+        &self,
+        feature: &FeatureView,
+        path: &RelPath,
+        max: u64,
+    ) -> io::Result<(Vec<u8>, u32)> {
+        let opened = self.project.open_feature(&feature.dir);
+        self.project.close_root_fd();
+        read_file(opened?, path, max)
+    }
+
+    /// Writes a file of a feature; see [`Project::restore_file`](crate::project::Project::restore_file).
+    ///
+    /// # Errors
+    /// [`RestoreFileError`].
+    pub fn restore_file(
+        &self,
+        feature: &FeatureView,
+        path: &RelPath,
+        (bytes, mode): (&[u8], u32),
+        on_present: OnPresentFile,
+    ) -> Result<(), RestoreFileError> {
+        let result = self.project.restore_file(&feature.dir, path, bytes, mode, on_present);
+        self.project.close_root_fd();
+        result
+    }
+
     /// Returns the files of a feature whose content is staged in git's index; `None` if that cannot be
     /// found out.
     #[must_use]
@@ -45,25 +77,35 @@ impl ProjectView {
         self.project.staged_files(&feature.dir, feature.entries.iter())
     }
 
-    /// Writes a feature's baseline file and syncs it to disk.
+    /// Writes a feature's baseline of a scope and syncs it to disk. Returns what was written.
     ///
     /// # Errors
     /// [`BaselineError`].
     pub fn write_baseline(
         &self,
         feature: &FeatureView,
-        baseline: &Baseline,
-    ) -> Result<(), BaselineError> {
-        let mut text = serde_json::to_vec_pretty(baseline).map_err(io::Error::from)?;
+        baseline: Baseline,
+        scope: BaselineScope,
+    ) -> Result<Baseline, BaselineError> {
+        if scope == BaselineScope::Shared {
+            let dir = &feature.context.feature_dir;
+            return Ok(self.project.write_shared_baseline(feature.slug(), dir, baseline)?.baseline);
+        }
+        let mut text = serde_json::to_vec_pretty(&baseline).map_err(io::Error::from)?;
         text.push(b'\n');
-        Ok(self.project.write_baseline(feature.slug(), &text)?)
+        self.project.write_baseline(feature.slug(), &text)?;
+        Ok(baseline)
     }
 
-    /// Removes a feature's baseline file. Returns true if there was one.
+    /// Removes a feature's baseline of a scope. Returns true if there was one.
     ///
     /// # Errors
     /// [`BaselineError`].
-    pub fn clear_baseline(&self, feature: &FeatureView) -> Result<bool, BaselineError> {
-        Ok(self.project.clear_baseline(feature.slug())?)
+    pub fn clear_baseline(
+        &self,
+        feature: &FeatureView,
+        scope: BaselineScope,
+    ) -> Result<bool, BaselineError> {
+        Ok(self.project.clear_baseline(feature.slug(), scope)?)
     }
 }

@@ -236,6 +236,8 @@ pub(in crate::engine) struct Metadata {
     pub(in crate::engine) features: Vec<(FeatureDir, FeatureInputs)>,
     /// What is left of features that were not found.
     pub(in crate::engine) gone: BTreeMap<FeatureSlug, FeatureInputs>,
+    /// Features of which only a shared baseline is there.
+    pub(in crate::engine) orphans: Vec<(FeatureDir, FeatureInputs)>,
     pub(in crate::engine) skipped: Vec<SkippedDir>,
     /// Features of which only is known that a directory above them may not be read.
     pub(in crate::engine) hidden: BTreeSet<FeatureSlug>,

@@ -22,13 +22,12 @@ use crate::core::artifact::{
     Observation,
 };
 use crate::core::baseline::BaselineFile;
-use crate::core::digest::Digest;
 use crate::core::feature::{DossierTimes, FeatureMetadata};
 use crate::core::feature_context::UnknownReason;
 use crate::core::ignore::{IgnoreRules, IgnoredBy};
 use crate::core::inventory::{EntryChange, Inventory, InventoryEntry};
 use crate::core::mounts::{MountPoints, Mounts};
-use crate::core::path::RelPath;
+use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::sorted_chunks::{Keyed as _, SortedChunks};
 use crate::core::time::Timestamp;
 use crate::core::transition::{Evaluation, LastPublished, RemovalReason};
@@ -45,8 +44,6 @@ pub(super) const EVALUATION_INTERVAL: Duration = Duration::from_millis(100);
 const MAX_CHECKOUT_WAIT: Duration = Duration::from_secs(10);
 /// Pause after the process ran out of file descriptors or memory.
 pub(super) const OUT_OF_RESOURCES_PAUSE: Duration = Duration::from_secs(1);
-/// The file of a feature that is metadata, too.
-pub(super) const META: &[u8] = b"meta.json";
 
 /// A feature that is watched.
 #[derive(Debug)]
@@ -54,9 +51,7 @@ pub(in crate::engine) struct FeatureState {
     pub(in crate::engine) dir: FeatureDir,
     pub(super) inventory: Inventory,
     pub(super) metadata: Arc<FeatureMetadata>,
-    /// Hash of the `meta.json` that it was read from.
-    meta_hash: Option<Digest>,
-    /// The other files of the feature that the metadata depends on.
+    /// The files of the feature that the metadata depends on.
     state_files: StateFiles,
     /// Paths that are artifacts though files of their names are ignored by default.
     ignore_exceptions: BTreeSet<RelPath>,
@@ -77,6 +72,10 @@ pub(in crate::engine) struct FeatureState {
     pub(super) publication: Publication,
     /// Listings, and checks of the feature's directory, that are under way.
     examinations: usize,
+    /// When it was found; `None` if an earlier run knew it.
+    arrived_at: Option<Duration>,
+    /// The feature that was moved here, if one was.
+    previous_slug: Option<FeatureSlug>,
 }
 
 /// What can be seen of a feature.
@@ -221,9 +220,8 @@ impl FeatureState {
         for entry in entries {
             let indexed_at = entry.artifact.indexed_at;
             let changed = feature.inventory.insert_reclassified(entry, indexed_at);
-            if let Some(before) = changed.and_then(|changed| changed.before) {
-                let path = before.relative_path.clone();
-                feature.pending.record(&path, Some(&before), RemovalReason::Deleted, now);
+            if let Some(changed) = changed {
+                feature.record_reclassified(changed, now);
             }
         }
         feature.pending.context_changed = true;
@@ -253,10 +251,11 @@ impl FeatureState {
         mounts: &Mounts,
         settings: &ReconcileSettings,
     ) -> Self {
-        let FeatureInputs { context, metadata, meta_hash, state_files } = inputs;
+        let FeatureInputs { context, metadata, state_files } = inputs;
         let ignore_exceptions =
             settings.ignore.exceptions(context.mission.as_deref(), &metadata.baseline);
-        let unstored_dir = (stored.dir.as_ref() != Some(&dir)).then(|| dir.clone());
+        let is_stored = stored.dir.as_ref().is_some_and(|stored| stored.is_same_place(&dir));
+        let unstored_dir = (!is_stored).then(|| dir.clone());
         let metadata_blocker = context.unknown_reason.clone();
         let present = mounts.around(dir.path.as_ref());
         // What is seen for the first time, or was stored without its mounts, is on the present ones.
@@ -266,13 +265,14 @@ impl FeatureState {
         let mut inventory = Inventory::new(context);
         let tombstones = Tombstones::new(stored.tombstones);
         keep_deleted_paths(&mut inventory, &tombstones, &metadata);
+        let last = stored.last_published.as_ref();
         Self {
             dir,
+            previous_slug: last.and_then(|last| last.previous_feature_slug.clone()),
             former_step: inventory.current_step().id,
             times: stored.times,
             inventory,
             metadata: Arc::new(metadata),
-            meta_hash,
             state_files,
             ignore_exceptions,
             work: PathWork::new(settings.times),
@@ -293,7 +293,27 @@ impl FeatureState {
                 ..Publication::default()
             },
             examinations: 0,
+            arrived_at: None,
         }
+    }
+
+    /// Records that no earlier run knew the feature.
+    pub(super) fn set_arrived_at(&mut self, at: Duration) {
+        self.arrived_at = Some(at);
+    }
+
+    pub(super) fn arrived_at(&self) -> Option<Duration> {
+        self.arrived_at
+    }
+
+    /// Records that another feature was moved here: the next snapshot reports it.
+    pub(super) fn set_previous_slug(&mut self, slug: FeatureSlug) {
+        self.previous_slug = Some(slug);
+        self.pending.context_changed = true;
+    }
+
+    pub(super) fn previous_slug(&self) -> Option<&FeatureSlug> {
+        self.previous_slug.as_ref()
     }
 
     pub(super) fn inventory(&self) -> &Inventory {
@@ -421,6 +441,9 @@ impl FeatureState {
                 }
             }
             PathState::Missing => {
+                if self.state_files.contains(path) {
+                    followups.push(Followup::ReadInputs);
+                }
                 let result = self.work.on_missing(path, check.began, grace, newest, now.monotonic);
                 if result == MissingResult::Confirmed {
                     followups.push(Followup::ProbeRoot);
@@ -497,8 +520,7 @@ impl FeatureState {
             followups.extend(linked.map(|file| Followup::CheckLinks(path.clone(), file)));
             self.work.pause_reads(path, cost, now.monotonic);
         }
-        let is_meta = path.as_bytes() == META && (hash.is_none() || hash != self.meta_hash);
-        if is_meta || self.state_files.is_outdated(path, hash) {
+        if self.state_files.is_outdated(path, hash) {
             followups.push(Followup::ReadInputs);
         }
     }
@@ -710,8 +732,7 @@ impl FeatureState {
         ignore: &IgnoreRules,
         now: Tick,
     ) -> bool {
-        let FeatureInputs { mut context, metadata, meta_hash, state_files } = inputs;
-        self.meta_hash = meta_hash;
+        let FeatureInputs { mut context, metadata, state_files } = inputs;
         self.state_files = state_files;
         let mut exceptions = ignore.exceptions(context.mission.as_deref(), &metadata.baseline);
         if matches!(metadata.baseline, BaselineFile::Corrupt(_)) {
@@ -724,15 +745,8 @@ impl FeatureState {
         context.unknown_reason = self.blocker();
         if !context.is_equivalent(self.inventory.context()) {
             self.publication.snapshot_file_stale = true;
-            for EntryChange { before, after } in self.inventory.reclassify_all(context, now.wall) {
-                if let Some(after) = after {
-                    self.pending.record(
-                        &after.relative_path,
-                        before.as_ref(),
-                        RemovalReason::Deleted,
-                        now.monotonic,
-                    );
-                }
+            for changed in self.inventory.reclassify_all(context, now.wall) {
+                self.record_reclassified(changed, now.monotonic);
             }
         }
         let accepted = match (&self.metadata.baseline, &metadata.baseline) {
@@ -749,9 +763,28 @@ impl FeatureState {
         selects_others
     }
 
+    /// Records that an artifact has other metadata now, or is none any more by the rules of its layout.
+    fn record_reclassified(&mut self, changed: EntryChange, now: Duration) {
+        let EntryChange { before, after } = changed;
+        let removal = RemovalReason::Ignored(IgnoredBy::Configuration);
+        let Some(path) = after.or_else(|| before.clone()).map(|one| one.relative_path.clone())
+        else {
+            return;
+        };
+        self.pending.record(&path, before.as_ref(), removal, now);
+    }
+
     /// Has what was deleted, or is required by the baseline, count as there for the step.
     pub(super) fn keep_deleted_paths(&mut self) {
         keep_deleted_paths(&mut self.inventory, &self.tombstones, &self.metadata);
+    }
+
+    /// Returns true if a listing lacks files that the metadata depends on, so that no check of them
+    /// follows.
+    pub(super) fn lacks_state_files(&self, listing: &Listing) -> bool {
+        let files: HashSet<&RelPath> =
+            listing.files.iter().flatten().map(|file| &file.path).collect();
+        self.state_files.lacks_checks(|path| files.contains(path))
     }
 
     /// Returns true if the metadata depends on the file at a path.

@@ -82,6 +82,7 @@ impl FeatureState {
         let mut new_id = new_id;
         let EvaluationEvents { events, last_published } = evaluation_events(
             &self.dir.slug,
+            self.previous_slug(),
             self.publication.last.as_ref(),
             &evaluation,
             &self.metadata,

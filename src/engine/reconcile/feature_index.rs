@@ -2,21 +2,35 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Included, Unbounded};
+use std::sync::Arc;
 
+use crate::core::layout::DocumentSet;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::project::FeatureDir;
 
-/// The features by the bytes of their path below the root; the root itself has an empty path.
+/// The features by the bytes of their path below the root; the root itself has an empty path. Those of
+/// documents have only some of its files.
 #[derive(Debug, Default)]
-pub(super) struct FeatureIndex(BTreeMap<Box<[u8]>, FeatureSlug>);
+pub(super) struct FeatureIndex(
+    BTreeMap<Box<[u8]>, FeatureSlug>,
+    BTreeMap<FeatureSlug, Arc<DocumentSet>>,
+);
 
 impl FeatureIndex {
     pub(super) fn insert(&mut self, dir: &FeatureDir) {
+        if let Some(documents) = &dir.documents {
+            self.1.insert(dir.slug.clone(), Arc::clone(documents));
+            return;
+        }
         self.0.insert(key(dir).into(), dir.slug.clone());
     }
 
     /// Removes a feature, unless another one has taken its directory.
     pub(super) fn remove(&mut self, dir: &FeatureDir) {
+        if dir.documents.is_some() {
+            self.1.remove(&dir.slug);
+            return;
+        }
         if self.0.get(key(dir)) == Some(&dir.slug) {
             self.0.remove(key(dir));
         }
@@ -44,7 +58,15 @@ impl FeatureIndex {
         let same_start = same_start.take_while(|(key, _)| key.starts_with(path));
         // Among them are paths such as `a-b` for `a`.
         let below = same_start.filter(|(key, _)| matches!(key.get(path.len()), None | Some(b'/')));
-        below.map(|(_, slug)| slug.clone()).collect()
+        let documents = RelPath::new(path).map(|path| self.documents_at(&path));
+        below.map(|(_, slug)| slug.clone()).chain(documents.into_iter().flatten()).collect()
+    }
+
+    /// Returns the features that have a file at the path as a document, or may have some below it.
+    pub(super) fn documents_at(&self, path: &RelPath) -> Vec<FeatureSlug> {
+        let has = |set: &DocumentSet| set.has_file(path) || set.may_be_below(path);
+        let features = self.1.iter().filter(|(_, set)| has(set));
+        features.map(|(slug, _)| slug.clone()).collect()
     }
 
     /// Returns the feature whose directory is the root, if there is one.
@@ -67,9 +89,8 @@ mod tests {
 
     #[test]
     fn nested_features_all_contain_a_path() {
-        let dir = |slug: &str, at: Option<&str>| FeatureDir {
-            slug: FeatureSlug::new(slug.as_bytes()).unwrap(),
-            path: at.map(path),
+        let dir = |slug: &str, at: Option<&str>| {
+            FeatureDir::new(FeatureSlug::new(slug.as_bytes()).unwrap(), at.map(path))
         };
         let mut index = FeatureIndex::default();
         let dirs = [dir("a", Some("specs/a")), dir("b", Some("specs/a/sub/b")), dir("r", None)];

@@ -1,12 +1,18 @@
 //! The features of a project, where they are, and which of them have something to do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::feature::FeatureState;
 use super::feature_index::FeatureIndex;
 use crate::core::mounts::Mounts;
 use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::pattern::PatternSet;
 use crate::project::FeatureDir;
+
+/// Longest time between the disappearance of a feature and the appearance of an archived one that
+/// are one move: both are in one batch, under one hold of git, or between two runs.
+const MOVE_WINDOW: Duration = Duration::from_secs(10);
 
 /// The features of one project. An iteration of the engine costs what the active ones do, however
 /// many others there are: only [`FeatureTable::activate`] gives access to change one.
@@ -19,10 +25,10 @@ pub(super) struct FeatureTable {
 }
 
 /// Whether a feature that is missing was moved to an archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ArchiveSearch {
-    /// An archived feature has its files.
-    Found,
+    /// This archived feature has its files.
+    Found(FeatureSlug),
     /// No archived feature has.
     NotFound,
     /// There are archived features whose files are not known yet.
@@ -30,21 +36,34 @@ pub(super) enum ArchiveSearch {
 }
 
 impl FeatureTable {
-    /// Looks for a feature among the archived ones: one with the same files, apart from bookkeeping.
-    pub(super) fn find_archive(&self, slug: &FeatureSlug) -> ArchiveSearch {
-        let Some(missing) = self.get(slug).filter(|one| !one.inventory().entries().is_empty())
-        else {
+    /// Looks for a feature that is missing since `missing_since` among the archived ones: it was
+    /// moved to one that came at about that time, is the continuation of no other feature, and has
+    /// the same files apart from bookkeeping.
+    pub(super) fn find_archive(
+        &self,
+        slug: &FeatureSlug,
+        missing_since: Duration,
+    ) -> ArchiveSearch {
+        let Some(missing) = self.get(slug) else {
             return ArchiveSearch::NotFound;
         };
-        let archived = self.iter().filter(|one| {
+        // A set that is too large has no patterns: then ticked boxes count as changes.
+        let box_churn = PatternSet::new(&missing.metadata.box_churn).unwrap_or_default();
+        let is_candidate = |one: &&FeatureState| {
             one.dir.slug != *slug
                 && one.inventory().context().step_inputs.is_archived
                 && !one.is_gone()
-        });
-        if archived.clone().any(|one| one.inventory().has_same_files(missing.inventory())) {
-            return ArchiveSearch::Found;
+                && one.previous_slug().is_none()
+                && one.arrived_at().is_some_and(|at| at.abs_diff(missing_since) <= MOVE_WINDOW)
+        };
+        let mut is_pending = false;
+        for one in self.iter().filter(is_candidate) {
+            if !one.is_indexed() {
+                is_pending = true;
+            } else if one.inventory().has_same_files(missing.inventory(), &box_churn) {
+                return ArchiveSearch::Found(one.dir.slug.clone());
+            }
         }
-        let is_pending = archived.clone().any(|one| !one.is_indexed());
         if is_pending { ArchiveSearch::Pending } else { ArchiveSearch::NotFound }
     }
 
@@ -126,6 +145,11 @@ impl FeatureTable {
     /// Returns the features that contain a path below the root, and the path below each.
     pub(super) fn containing(&self, path: &RelPath) -> Vec<(FeatureSlug, Option<RelPath>)> {
         self.index.containing(path)
+    }
+
+    /// Returns the features that have a file at the path as a document, or may have some below it.
+    pub(super) fn documents_at(&self, path: &RelPath) -> Vec<FeatureSlug> {
+        self.index.documents_at(path)
     }
 
     /// Returns the features at and below a path.

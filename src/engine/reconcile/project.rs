@@ -16,7 +16,7 @@ use super::event::{
     DirState, Event, FeaturesMetadata, FoundRoot, GitLock, HintFileKind, InitialScan, Inspection,
     ListError, Metadata, MetadataError, ProjectInfo, RootStatus, RootUnavailable, WatchReport,
 };
-use super::feature::{CheckedFile, FeatureState, Followup, META, StoredFeature};
+use super::feature::{CheckedFile, FeatureState, Followup, StoredFeature};
 use super::feature_commit::MetadataRead;
 use super::feature_table::{ArchiveSearch, FeatureTable};
 use super::git_hold::GitHold;
@@ -48,8 +48,8 @@ const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 const DELETED_FEATURE_RETENTION: Duration = Duration::from_hours(24);
 /// Minimum pause before it is checked again whether a deleted feature can be forgotten.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(1);
-/// Pause before a missing feature is looked for again among archived ones that are not indexed yet.
-const ARCHIVE_RETRY: Duration = Duration::from_millis(20);
+/// How long a missing feature may have been moved to an archived one whose files are not known yet.
+const ARCHIVE_TIMEOUT: Duration = Duration::from_mins(1);
 /// Maximum number of hints kept during the first scan; beyond it everything is rescanned.
 const MAX_EARLY_HINTS: usize = 65_536;
 
@@ -210,10 +210,13 @@ impl ProjectState {
                     if self.is_listing_outdated(&slug, tag.id) {
                         return self.list(&slug, dir, mode);
                     }
-                    // Its metadata may have been read before it was watched. Where `meta.json` exists, a
-                    // check of it follows.
+                    // Its metadata may have been read before it was watched. Where its files exist, a
+                    // check of them follows.
                     let is_all = dir.is_none() && mode != RescanMode::POLL;
-                    if is_all && watched_anew && result.as_ref().is_ok_and(has_no_meta) {
+                    let lacks = |listing: &Listing| {
+                        self.features.get(&slug).is_some_and(|one| one.lacks_state_files(listing))
+                    };
+                    if is_all && watched_anew && result.as_ref().is_ok_and(lacks) {
                         self.refresh.read_feature_soon(slug.clone(), now.monotonic);
                     }
                     self.on_listed(&slug, dir.as_ref(), mode, result, cost, now);
@@ -402,7 +405,7 @@ impl ProjectState {
         };
         let InitialScan { metadata, mut listings, unselected, root, git_lock, mounts } = scan;
         self.mounts = mounts.unwrap_or_default();
-        let Metadata { info, features, mut gone, skipped, watched_more, .. } = metadata;
+        let Metadata { info, features, mut gone, orphans, skipped, watched_more, .. } = metadata;
         self.info = info;
         // Those on mounts below the root are looked for by themselves.
         let known = stored
@@ -433,6 +436,7 @@ impl ProjectState {
             }
         }
         let features = self.features.iter().count();
+        self.add_orphans(orphans, now);
         self.effects.emit_untracked(Effect::Report(Report::Watching { features }));
         if watched_more {
             self.refresh.read_at(now.monotonic);
@@ -475,10 +479,14 @@ impl ProjectState {
     ) {
         let slug = dir.slug.clone();
         let settings = &self.settings;
+        let is_new = stored.dir.is_none() && stored.times.created_at.is_none();
         let mut feature =
             FeatureState::new(dir, inputs, stored, &self.mounts, settings, now.monotonic);
         if mode.debounce {
             feature.compare_initially(now.monotonic + settings.times.max_wait);
+        }
+        if is_new {
+            feature.set_arrived_at(now.monotonic);
         }
         feature.git.until = self.git.active(now.monotonic);
         feature.set_polled(self.is_polled(&feature.dir));
@@ -516,6 +524,21 @@ impl ProjectState {
         }
     }
 
+    /// Adds features of which only a shared baseline is known: they are missing.
+    fn add_orphans(&mut self, orphans: Vec<(FeatureDir, FeatureInputs)>, now: Tick) {
+        for (dir, inputs) in orphans {
+            let slug = dir.slug.clone();
+            let is_moved = self.features.iter().any(|one| one.previous_slug() == Some(&slug));
+            if !self.features.contains(&slug) && !is_moved {
+                let (stored, settings) = (StoredFeature::default(), &self.settings);
+                let feature =
+                    FeatureState::new(dir, inputs, stored, &self.mounts, settings, now.monotonic);
+                self.features.insert(feature);
+                self.delete_feature(&slug, now);
+            }
+        }
+    }
+
     // --- Hints ---
 
     fn on_hint(&mut self, path: PathBuf, kind: HintKind, now: Tick) {
@@ -550,7 +573,8 @@ impl ProjectState {
             | HintKind::MovedToModified
             | HintKind::Removed => false,
         };
-        if containing.is_empty() && !may_be_feature && is_irrelevant {
+        let is_elsewhere = containing.is_empty() && !may_be_feature && is_irrelevant;
+        if is_elsewhere && self.features.documents_at(&relative).is_empty() {
             return;
         }
         let forget = match (within, kind) {
@@ -576,8 +600,8 @@ impl ProjectState {
 
     /// Handles the root itself, and directories of the user or of git.
     fn on_hint_outside(&mut self, path: PathBuf, kind: HintKind, now: Tick) {
-        let missions = self.settings.user_missions.as_deref();
-        let of_user = missions.is_some_and(|own| path.starts_with(own) || own.starts_with(&path));
+        let dirs = &self.settings.user_dirs;
+        let of_user = dirs.iter().any(|own| path.starts_with(own) || own.starts_with(&path));
         let is_root = path == self.settings.root;
         if is_root && kind == HintKind::Removed {
             self.root.on_removed();
@@ -611,6 +635,9 @@ impl ProjectState {
                 Some(slug) => self.refresh.read_feature_soon(slug, now.monotonic),
                 None => self.refresh_soon(now),
             }
+        }
+        for slug in self.features.documents_at(relative) {
+            self.on_hint_in_feature(&slug, relative, kind, found, now);
         }
         for (slug, below) in containing {
             match below {
@@ -702,15 +729,26 @@ impl ProjectState {
         now: Tick,
     ) {
         let is_state_file = self.features.get(slug).is_some_and(|one| one.is_state_file(path));
-        if is_state_file {
-            self.refresh.read_feature_soon(slug.clone(), now.monotonic);
+        let documents = self.features.get(slug).and_then(|one| one.dir.documents.clone());
+        let is_hidden =
+            documents.is_none() && path.components().any(|component| component.starts_with(b"."));
+        let is_artifact = !is_hidden
+            && !self.settings.ignore.configured().is_match(path)
+            && self.settings.ignore.default_name(path).is_none();
+        match kind {
+            _ if !is_state_file => {}
+            // It is still being written. What is an artifact, too, is checked when it has settled, and
+            // read as metadata if its content is another one.
+            HintKind::Modified if is_artifact => {}
+            HintKind::Modified => {
+                let times = &self.settings.times;
+                let (quiet, max) = (times.quiet_period, times.max_wait);
+                self.refresh.read_feature_when_quiet(slug.clone(), quiet, max, now.monotonic);
+            }
+            _ => self.refresh.read_feature_soon(slug.clone(), now.monotonic),
         }
-        let hidden = path.components().any(|component| component.starts_with(b"."));
-        if hidden || self.settings.ignore.configured().is_match(path) {
+        if is_hidden || self.settings.ignore.configured().is_match(path) {
             return;
-        }
-        if path.as_bytes() == META {
-            self.refresh.read_feature_soon(slug.clone(), now.monotonic);
         }
         let is_directory = kind == HintKind::DirCreated
             || kind.is_moved_to() && found.file_kind == Some(HintFileKind::Directory);
@@ -718,6 +756,10 @@ impl ProjectState {
             return self.list(slug, Some(path.clone()), RescanMode::REWATCH);
         }
         let removed = kind == HintKind::Removed || kind.is_moved_to();
+        // Of a directory that may have documents, only what was below it.
+        if !removed && documents.is_some_and(|set| !set.has_file(path)) {
+            return;
+        }
         if removed && found.forgot && self.health.on_dir_removed(now.monotonic) {
             self.drop_watcher();
         }
@@ -1017,7 +1059,7 @@ impl ProjectState {
         let Some(metadata) = self.accept_metadata(result, cost, now) else {
             return;
         };
-        let Metadata { info, features, gone, skipped, hidden, unselected, watched_more } =
+        let Metadata { info, features, gone, orphans, skipped, hidden, unselected, watched_more } =
             *metadata;
         self.info = info;
         self.skipped = skipped;
@@ -1052,6 +1094,7 @@ impl ProjectState {
             self.list(&slug, None, RescanMode::REWATCH);
         }
         self.expire_deleted(gone, now);
+        self.add_orphans(orphans, now);
         if watched_more {
             self.refresh.read_at(now.monotonic);
         }
@@ -1115,6 +1158,7 @@ impl ProjectState {
     /// was deleted.
     fn forget_unselected(&mut self, slug: FeatureSlug) {
         self.refresh.missing.remove(&slug);
+        self.refresh.archive_searches.remove(&slug);
         self.refresh.confirmed.remove(&slug);
         self.refresh.relist.remove(&slug);
         self.refresh.failed_listings.remove(&slug);
@@ -1187,6 +1231,7 @@ impl ProjectState {
     /// Removes all files of a feature whose directory was deleted, in one set of deletions.
     fn delete_feature(&mut self, slug: &FeatureSlug, now: Tick) {
         self.refresh.missing.remove(slug);
+        self.refresh.archive_searches.remove(slug);
         if let Some(feature) = self.features.activate(slug) {
             feature.on_deleted(now);
             self.refresh.expire_at = Some(now.monotonic);
@@ -1317,14 +1362,29 @@ impl ProjectState {
                 feature.hold_feature_deletion();
                 continue;
             }
-            match self.features.find_archive(&slug) {
-                ArchiveSearch::NotFound => self.delete_feature(&slug, now),
-                // Nothing was deleted: it is the archived feature now.
-                ArchiveSearch::Found => self.forget_unselected(slug),
-                ArchiveSearch::Pending => self.refresh.read_at(now.monotonic + ARCHIVE_RETRY),
-            }
+            self.delete_or_archive(slug, now);
         }
         self.probe_again_if_requested();
+    }
+
+    /// Removes a feature whose directory is missing, unless it was moved to an archive.
+    fn delete_or_archive(&mut self, slug: FeatureSlug, now: Tick) {
+        let missing_since = self.refresh.missing.get(&slug).copied().unwrap_or(now.monotonic);
+        match self.features.find_archive(&slug, missing_since) {
+            ArchiveSearch::Pending if now.monotonic < missing_since + ARCHIVE_TIMEOUT => {
+                self.refresh.search_archive_later(&slug, now.monotonic);
+            }
+            ArchiveSearch::NotFound | ArchiveSearch::Pending => self.delete_feature(&slug, now),
+            ArchiveSearch::Found(archived) => {
+                // Nothing was deleted: it is the archived feature now.
+                self.forget_unselected(slug.clone());
+                if let Some(feature) = self.features.activate(&archived) {
+                    feature.set_previous_slug(slug);
+                }
+                // Its baseline is that of its former name.
+                self.refresh.read_feature_soon(archived, now.monotonic);
+            }
+        }
     }
 
     /// Records that something was mounted or unmounted since the last probe. What earlier effects found
@@ -1777,14 +1837,10 @@ impl ProjectState {
     }
 }
 
-fn has_no_meta(listing: &Listing) -> bool {
-    !listing.files.iter().flatten().any(|file| file.path.as_bytes() == META)
-}
-
 /// Returns the directory of a stored feature, or one derived from its slug if none is stored.
 fn stored_dir(slug: &FeatureSlug, stored: &StoredFeature) -> FeatureDir {
     let path = || RelPath::new(slug.as_str().as_bytes()).ok();
-    stored.dir.clone().unwrap_or_else(|| FeatureDir { slug: slug.clone(), path: path() })
+    stored.dir.clone().unwrap_or_else(|| FeatureDir::new(slug.clone(), path()))
 }
 
 fn is_at_or_below(path: &RelPath, dir: &RelPath) -> bool {

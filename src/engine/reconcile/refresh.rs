@@ -18,6 +18,19 @@ const PAUSE_MAX: Duration = Duration::from_mins(1);
 const RETRY_PAUSE_MIN: Duration = OUT_OF_RESOURCES_PAUSE;
 const RETRY_PAUSE_MAX: Duration = Duration::from_mins(1);
 
+/// Pauses while an archived feature is not indexed.
+const ARCHIVE_PAUSE_MIN: Duration = Duration::from_millis(20);
+const ARCHIVE_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// A file that is being written.
+#[derive(Debug, Clone, Copy)]
+struct Unsettled {
+    /// When it is read, unless it is written again before.
+    due: Duration,
+    /// When it is read in any case.
+    deadline: Duration,
+}
+
 /// When the metadata is read again, and what is done then.
 #[derive(Debug, Default)]
 pub(super) struct Refresh {
@@ -25,6 +38,8 @@ pub(super) struct Refresh {
     /// All of it is due, not just that of [`Refresh::features`].
     is_all_due: bool,
     features: BTreeSet<FeatureSlug>,
+    /// Features of which a file that is not an artifact is being written.
+    unsettled: BTreeMap<FeatureSlug, Unsettled>,
     /// Until when hints do not have it read again, because that takes long.
     rest_until: Duration,
     /// Since it was last read.
@@ -35,6 +50,8 @@ pub(super) struct Refresh {
     pub(super) relist: BTreeSet<FeatureSlug>,
     /// Features that were not found, and since when.
     pub(super) missing: BTreeMap<FeatureSlug, Duration>,
+    /// Missing features that may have been moved to archived ones whose files are not known yet.
+    pub(super) archive_searches: BTreeMap<FeatureSlug, Backoff>,
     /// Features whose directory is missing, with the newest effect at that time: a probe of the
     /// root that began later decides.
     pub(super) confirmed: BTreeMap<FeatureSlug, EffectId>,
@@ -62,8 +79,23 @@ impl Refresh {
 
     /// Has the metadata of a feature read soon.
     pub(super) fn read_feature_soon(&mut self, slug: FeatureSlug, now: Duration) {
+        self.unsettled.remove(&slug);
         self.features.insert(slug);
         self.due.get_or_insert((now + READ_DELAY).max(self.rest_until));
+    }
+
+    /// Has the metadata of a feature read when no file of it was written for `quiet`, but no later than
+    /// after `max`.
+    pub(super) fn read_feature_when_quiet(
+        &mut self,
+        slug: FeatureSlug,
+        quiet: Duration,
+        max: Duration,
+        now: Duration,
+    ) {
+        let first = Unsettled { due: now + quiet, deadline: now + max };
+        let unsettled = self.unsettled.entry(slug).or_insert(first);
+        unsettled.due = (now + quiet).min(unsettled.deadline);
     }
 
     /// Has all metadata read at `due`, or earlier if something is due before.
@@ -88,6 +120,14 @@ impl Refresh {
         self.due.get_or_insert(now + pause);
     }
 
+    /// Has a missing feature looked for again, after a pause that grows, among archived ones whose
+    /// files are known by then.
+    pub(super) fn search_archive_later(&mut self, slug: &FeatureSlug, now: Duration) {
+        let backoff = self.archive_searches.entry(slug.clone()).or_default();
+        let pause = backoff.next_pause(ARCHIVE_PAUSE_MIN, ARCHIVE_PAUSE_MAX);
+        self.read_at(now + pause);
+    }
+
     /// Has metadata that changed read without a further wait: a request waits for it.
     pub(super) fn hurry(&mut self, now: Duration) {
         self.rest_until = now;
@@ -107,13 +147,20 @@ impl Refresh {
     }
 
     pub(super) fn due(&self) -> Option<Duration> {
-        self.due
+        let unsettled = self.unsettled.values().map(|unsettled| unsettled.due);
+        unsettled.chain(self.due).min()
     }
 
     /// Returns what is to be read now.
     pub(super) fn take_due(&mut self, now: Duration) -> Option<RefreshScope> {
         if self.expire_at.take_if(|due| *due <= now).is_some() {
             self.read_at(now);
+        }
+        let settled = self.unsettled.extract_if(.., |_, unsettled| unsettled.due <= now);
+        let settled: Vec<FeatureSlug> = settled.map(|(slug, _)| slug).collect();
+        if !settled.is_empty() {
+            self.features.extend(settled);
+            self.due = Some(self.due.map_or(now, |due| due.min(now)));
         }
         self.due.take_if(|due| *due <= now)?;
         let features = std::mem::take(&mut self.features);
@@ -148,6 +195,42 @@ mod tests {
         assert_eq!(refresh.take_due(ms(99)), None);
         refresh.expire_at = Some(ms(100));
         assert_eq!(refresh.take_due(ms(100)), Some(RefreshScope::All));
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_read_when_it_is_quiet() {
+        let mut refresh = Refresh::default();
+        let write = |refresh: &mut Refresh, at: u64| {
+            refresh.read_feature_when_quiet(slug("a"), ms(200), ms(500), ms(at));
+        };
+        write(&mut refresh, 0);
+        assert_eq!((refresh.due(), refresh.take_due(ms(199))), (Some(ms(200)), None));
+        write(&mut refresh, 199);
+        assert_eq!((refresh.due(), refresh.take_due(ms(398))), (Some(ms(399)), None));
+        write(&mut refresh, 398);
+        assert_eq!(refresh.due(), Some(ms(500)), "it is written all the time");
+        let only_a = Some(RefreshScope::Features(BTreeSet::from([slug("a")])));
+        assert_eq!(refresh.take_due(ms(500)), only_a);
+        assert_eq!(refresh.due(), None);
+        write(&mut refresh, 600);
+        refresh.read_feature_soon(slug("a"), ms(610));
+        assert_eq!(refresh.due(), Some(ms(630)), "it was closed");
+        assert_eq!(refresh.take_due(ms(630)), only_a);
+        assert_eq!(refresh.take_due(ms(5_000)), None);
+    }
+
+    #[test]
+    fn pauses_of_the_search_for_a_moved_feature_grow() {
+        let mut refresh = Refresh::default();
+        let (mut now, mut pauses) = (ms(0), Vec::new());
+        for _ in 0..10 {
+            refresh.search_archive_later(&slug("a"), now);
+            let due = refresh.due().unwrap();
+            pauses.push(due.saturating_sub(now).as_millis());
+            now = due;
+            refresh.take_due(now);
+        }
+        assert_eq!(pauses, [20, 40, 80, 160, 320, 640, 1280, 2560, 5000, 5000]);
     }
 
     #[test]

@@ -15,8 +15,8 @@ use crate::watch::DebounceTimes;
 pub(in crate::engine) struct ReconcileSettings {
     /// Canonical root.
     pub(in crate::engine) root: PathBuf,
-    /// Directory of the user's own missions.
-    pub(in crate::engine) user_missions: Option<PathBuf>,
+    /// Directory of the user's own missions, and that of the user's own layouts; empty without any.
+    pub(in crate::engine) user_dirs: Vec<PathBuf>,
     /// Files of which one is created and removed to find out whether events are delivered.
     pub(in crate::engine) probe_paths: Vec<PathBuf>,
     pub(in crate::engine) limits: ScanLimits,
@@ -38,7 +38,7 @@ impl ReconcileSettings {
     /// Returns the part that the reconciler needs.
     pub(in crate::engine) fn new(
         root: PathBuf,
-        user_missions: Option<PathBuf>,
+        user_dirs: Vec<PathBuf>,
         probe_paths: Vec<PathBuf>,
         settings: &ProjectSettings,
         limits: ScanLimits,
@@ -50,7 +50,7 @@ impl ReconcileSettings {
         let (ignore, problem) = make_ignore_rules(&settings.ignore, settings.ignore_defaults);
         Self {
             root,
-            user_missions,
+            user_dirs,
             probe_paths,
             limits,
             times,

@@ -258,7 +258,7 @@ impl Registry {
             Vec::new()
         });
         let loaded = features.into_iter().map(|stored| {
-            let dir = |path| FeatureDir { slug: stored.slug.clone(), path };
+            let dir = |path| FeatureDir::stored(stored.slug.clone(), path);
             let feature = StoredFeature {
                 dir: stored.dir.map(dir),
                 entries: stored.entries,

@@ -25,7 +25,7 @@ use crate::engine::reconcile::feature::StoredFeature;
 use crate::engine::reconcile::project::ProjectState;
 use crate::engine::reconcile::project_view::ProjectSummary;
 use crate::engine::reconcile::settings::ReconcileSettings;
-use crate::project::{Project, ProjectSettings, SnapshotDirs, probe_paths};
+use crate::project::{Project, ProjectSettings, SnapshotDirs, probe_paths, user_layouts_dir};
 use crate::scan::ScanLimits;
 use crate::watch::DebounceTimes;
 
@@ -44,9 +44,11 @@ pub(super) struct WatchSettings {
 impl WatchSettings {
     /// Returns them in the form that the reconciler needs.
     pub(super) fn for_reconciler(&self) -> ReconcileSettings {
+        let missions = self.user_missions.iter();
+        let user_dirs = missions.flat_map(|dir| [dir.clone(), user_layouts_dir(dir)]).collect();
         ReconcileSettings::new(
             self.root.clone(),
-            self.user_missions.clone(),
+            user_dirs,
             probe_paths(&self.root).to_vec(),
             &self.project,
             self.limits,

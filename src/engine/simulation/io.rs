@@ -18,6 +18,7 @@ use crate::core::identity::BaselineKey;
 use crate::core::manifest::{Mission, MissionType, find_embedded_mission, parse_manifest};
 use crate::core::mounts::Mounts;
 use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::pattern::PatternSet;
 use crate::core::sync::lock;
 use crate::engine::io::watch_set::{MakeWatcher, WatchSet};
 use crate::engine::reconcile::effect::{Effect, EffectId, EffectTag, Forget, KnownFeature};
@@ -573,7 +574,7 @@ impl ModelIo {
         let dirs = found.into_iter().filter(|(_, node)| matches!(node, Node::Dir(_)));
         let features = dirs.filter_map(|(name, _)| {
             let path = RelPath::new(format!("kitty-specs/{name}").into_bytes()).ok()?;
-            Some(FeatureDir { slug: FeatureSlug::new(name.as_bytes())?, path: Some(path) })
+            Some(FeatureDir::new(FeatureSlug::new(name.as_bytes())?, Some(path)))
         });
         features.collect()
     }
@@ -636,6 +637,7 @@ impl ModelIo {
             info: Arc::clone(&self.info),
             features,
             gone,
+            orphans: Vec::new(),
             skipped: Vec::new(),
             hidden: BTreeSet::new(),
             unselected: Vec::new(),
@@ -700,7 +702,8 @@ impl ModelIo {
         let info = Arc::clone(&self.info);
         let (skipped, hidden) = (Vec::new(), BTreeSet::new());
         let unselected = Vec::new();
-        Ok(Metadata { info, features, gone, skipped, hidden, unselected, watched_more })
+        let orphans = Vec::new();
+        Ok(Metadata { info, features, gone, orphans, skipped, hidden, unselected, watched_more })
     }
 
     fn read_features(&mut self, dirs: Vec<FeatureDir>) -> Result<FeaturesMetadata, MetadataError> {
@@ -809,6 +812,7 @@ pub(super) fn feature_inputs(disk: &Disk, path: &Path, slug: &FeatureSlug) -> Fe
     };
     FeatureInputs {
         context: FeatureContext {
+            state_files: PatternSet::default(),
             feature_slug: slug.clone(),
             feature_dir: path.to_owned(),
             mission_type: MissionType::new("software-dev").expect("a mission type"),
@@ -829,11 +833,14 @@ pub(super) fn feature_inputs(disk: &Disk, path: &Path, slug: &FeatureSlug) -> Fe
             baseline_scope: BaselineScope::Local,
             box_churn: Vec::new(),
             baseline_foreign: false,
+            former_slug: None,
             baseline_key: key,
             baseline: BaselineFile::Absent,
         },
-        meta_hash: meta.map(|token| Digest::of(&token.to_le_bytes())),
-        state_files: StateFiles::default(),
+        state_files: StateFiles::of_file(
+            RelPath::new(&b"meta.json"[..]).unwrap(),
+            meta.map(|token| Digest::of(&token.to_le_bytes())),
+        ),
     }
 }
 

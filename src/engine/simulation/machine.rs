@@ -680,9 +680,9 @@ impl Machine {
         let one = &mut self.projects[project];
         let mut messages = one.inbox.take(Some(Instant::now()), &mut HintRests::default());
         let hints = messages.hints.remove(&one.id).unwrap_or_default();
-        if hints.overflow && !is_planted(Bug::IgnoreOverflow) {
-            // As if the first project had more events.
-            one.handle(Event::Overflow { by_others: project > 0 }, tick);
+        let is_lost = hints.overflow || hints.overflow_by_others;
+        if is_lost && !is_planted(Bug::IgnoreOverflow) {
+            one.handle(Event::Overflow { by_others: !hints.overflow }, tick);
         }
         let mut paths: Vec<_> = hints.paths.into_iter().collect();
         paths.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -912,7 +912,7 @@ fn make_settings(index: usize) -> Arc<ReconcileSettings> {
     let pattern = Pattern::new("kitty-specs/*").expect("a valid pattern");
     Arc::new(ReconcileSettings {
         root: root(index),
-        user_missions: None,
+        user_dirs: Vec::new(),
         probe_paths: vec![root(index).join("probe")],
         limits: ScanLimits::default(),
         times: DebounceTimes::default(),

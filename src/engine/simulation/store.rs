@@ -6,7 +6,6 @@ use crate::core::event::Payload;
 use crate::core::path::FeatureSlug;
 use crate::engine::reconcile::feature::StoredFeature;
 use crate::engine::reconcile::pending::FeatureCommit;
-use crate::project::FeatureDir;
 
 /// What a crash leaves of all projects.
 #[derive(Debug, Default)]
@@ -56,8 +55,8 @@ impl Store {
         if commit.mounts.is_some() {
             row.mounts.clone_from(&commit.mounts);
         }
-        if let Some(FeatureDir { slug, path }) = &commit.dir {
-            row.dir = Some(FeatureDir { slug: slug.clone(), path: path.clone() });
+        if let Some(dir) = &commit.dir {
+            row.dir = Some(dir.clone());
         }
         commit.events.clone()
     }

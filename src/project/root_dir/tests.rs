@@ -68,3 +68,29 @@ fn replace_leaves_only_the_complete_file() {
     assert!(root_dir.replace(&path("outside/file"), b"x").is_err());
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn created_and_exchanged_files_lose_nothing() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let dir = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    let root_dir = RootDir::open(dir.path()).unwrap();
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    root_dir.create_file(&path("a/b/new"), b"1", 0o750).unwrap();
+    let mode = std::fs::metadata(dir.path().join("a/b/new")).unwrap().permissions().mode();
+    assert_eq!((read("a/b/new"), mode & 0o777), ("1".to_owned(), 0o750));
+    let present = root_dir.create_file(&path("a/b/new"), b"2", 0).unwrap_err();
+    assert_eq!(present.kind(), std::io::ErrorKind::AlreadyExists);
+
+    assert!(root_dir.exchange_file(&path("a/b/new"), b"2", 0o640, |found| found == b"1").unwrap());
+    assert!(!root_dir.exchange_file(&path("a/b/new"), b"3", 0, |found| found == b"1").unwrap());
+    assert_eq!(read("a/b/new"), "2");
+    symlink(outside.path(), dir.path().join("link")).unwrap();
+    assert!(root_dir.create_file(&path("link/file"), b"x", 0).is_err());
+    assert!(root_dir.exchange_file(&path("link"), b"x", 0, |_| true).is_err());
+    assert!(root_dir.exchange_file(&path("a/b"), b"x", 0, |_| true).is_err());
+    assert!(root_dir.exchange_file(&path("none"), b"x", 0, |_| true).is_err());
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+    assert_eq!(root_dir.list(Some(&path("a/b"))).unwrap().len(), 1, "no temporary file");
+}

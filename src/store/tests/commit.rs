@@ -19,6 +19,7 @@ fn committed_changes_are_loaded_unchanged() {
         drift: None,
         mismatches: vec![Digest::of(b"pair")],
         baseline: Some(Digest::of(b"baseline")),
+        previous_feature_slug: FeatureSlug::new(b"1-b"),
         meta: Some(MetaFields {
             mission: MissionType::new("research").ok(),
             target_branch: Some("main".to_owned()),

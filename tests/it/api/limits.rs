@@ -309,6 +309,12 @@ fn stream_limit_leaves_slots_for_requests_and_frees_those_of_closed_clients() {
     rejected.assert_problem(503, "unavailable");
     assert!(rejected.head.contains("retry-after: 1"), "{rejected:?}");
     assert_others_served(&daemon);
+    // A stream begins where it is when its response does.
+    for stream in &mut streams {
+        let mut status_line = [0; 12];
+        stream.read_exact(&mut status_line).unwrap();
+        assert_eq!(&status_line, b"HTTP/1.1 200");
+    }
     // Every stream receives the event.
     project.write("kitty-specs/001-x/new.md", "new");
     for stream in &mut streams {
@@ -412,6 +418,31 @@ fn requests_time_out_while_the_engine_hangs() {
     project.write("kitty-specs/001-x/new.md", "new");
     let list = format!("/api/dossier/artifacts?feature={FEATURE}&sync=true");
     assert!(daemon.get(&list).body.contains("\"new.md\""), "the engine continues");
+    daemon.stop();
+}
+
+#[test]
+fn rescans_of_a_client_beyond_its_places_fail_at_once() {
+    /// Rescans at a time, and of a client that wait for a turn.
+    const PLACES: usize = 4 + 64;
+    const BEYOND: usize = 30;
+    let project = Project::complete();
+    let hang = project.home().join("hang");
+    let project = project.hang_file(&hang);
+    let daemon = project.start_daemon();
+    // Each rescan waits for the engine, so that none makes place.
+    fs::write(&hang, "").unwrap();
+    let request = "POST /api/rescan HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    let rescans: Vec<UnixStream> = (0..PLACES + BEYOND).map(|_| send(&daemon, request)).collect();
+    wait_for("responses to the rescans beyond", || {
+        let labels = [("route", "/api/rescan"), ("code", "503")];
+        let count = metric(&daemon, "dossierd_requests_total", &labels)?;
+        (count == i64::try_from(BEYOND).unwrap()).then_some(())
+    });
+    assert_others_served(&daemon);
+    fs::remove_file(&hang).unwrap();
+    drop(rescans);
+    assert_eq!(daemon.request("POST", "/api/rescan?sync=true", "").status, 200);
     daemon.stop();
 }
 

@@ -178,6 +178,55 @@ fn responses_match_their_documented_schemas() {
 }
 
 #[test]
+fn history_responses_match_their_documented_schemas() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    let document = document(&daemon);
+    let request = |method: &str, address: &str, query: &str, body: &str| {
+        let response = daemon.request(method, &format!("{address}{query}"), body);
+        assert_documented(&document, method, address, &response);
+    };
+    let feature = format!("?feature={FEATURE}&sync=true");
+    let get_all = || {
+        request("GET", "/api/history", "", "");
+        for (name, parameters) in [
+            ("versions", ""),
+            ("versions", "&limit=0"),
+            ("versions", "&artifact_key=none"),
+            ("content", ""),
+            ("content", "&artifact_key=input.spec.main&at=now"),
+            ("content", &format!("&hash={}", "0".repeat(64))),
+            ("diff", ""),
+            ("diff", "&from=now&to=now&stat=true"),
+            ("diff", "&from=yesterday"),
+        ] {
+            let address = format!("/api/dossier/{name}");
+            request("GET", &address, &format!("{feature}{parameters}"), "");
+            request("GET", &address, "?feature=999-none", "");
+        }
+    };
+    get_all();
+    daemon.request("POST", &format!("/api/dossier/baseline?feature={FEATURE}"), "");
+    project.write("kitty-specs/001-x/plan.md", "# Another\n");
+    fs::remove_file(project.feature_dir().join("spec.md")).unwrap();
+    get_all();
+    for body in [
+        "",
+        "nonsense",
+        "{\"items\": [{\"artifact_key\": \"input.spec.main\", \"from\": \"baseline\"}], \"dry_run\": true}",
+        "{\"items\": [{\"artifact_key\": \"none\"}]}",
+        &format!("{{\"deleted\": true, \"tree_hash_sha256\": \"{}\"}}", "0".repeat(64)),
+        "{\"deleted\": true}",
+    ] {
+        request("POST", "/api/dossier/restore", &format!("?feature={FEATURE}"), body);
+    }
+    for query in [format!("?feature={FEATURE}"), "?feature=none".to_owned(), String::new()] {
+        request("POST", "/api/history/purge", &query, "");
+    }
+    daemon.stop();
+}
+
+#[test]
 fn only_documented_methods_are_allowed() {
     let project = Project::complete();
     let daemon = project.start_daemon();

@@ -32,6 +32,17 @@ fn show_prints_the_effective_configuration() {
     journal:
       max_age: 30d
       max_bytes: 256 MiB
+    history:
+      enabled: true
+      max_bytes: 256 MiB
+      max_file: 1 MiB
+      max_age: 90d
+      exclude:
+      - '**/.env*'
+      - '**/*secret*'
+      - '**/*.pem'
+      - '**/*.key'
+      runtime: false
     log: info
     scrub: 1d
     ");
@@ -150,7 +161,7 @@ fn check_reports_each_error_with_its_location() {
         assert_eq!((daemon.code, daemon.stderr), (78, run.stderr));
     }
     assert_snapshot!(errors.replace("HOME/.config/dossierd/", ""), @r#"
-    error: config.yaml:1:1: unknown field `projets`, expected one of `projects`, `ignore_defaults`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`, `webhook`; did you mean `projects`?
+    error: config.yaml:1:1: unknown field `projets`, expected one of `projects`, `ignore_defaults`, `limits`, `settle`, `http`, `journal`, `history`, `log`, `scrub`, `webhook`; did you mean `projects`?
     error: config.yaml:3:5: projects[0]: unknown field `featurs`, expected one of `path`, `features`, `mission`, `step`, `ignore`, `ignore_defaults`; did you mean `features`?
     error: config.yaml:2:5: projects[0]: missing field `path`
     error: config.yaml:2:12: projects[0].path: `here` is not absolute; begin it with `/` or `~/`
@@ -208,7 +219,7 @@ fn check_reports_each_error_with_its_location() {
     error: config.yaml:1:6: unknown anchor
     error: config.yaml:2:1: found unexpected end of stream, while scanning a quoted scalar at line 1 column 6
     error: config.yaml:1:3: invalid type: sequence, expected a key
-    error: config.yaml:1:2: unknown field `setle`, expected one of `projects`, `ignore_defaults`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`, `webhook`; did you mean `settle`?
+    error: config.yaml:1:2: unknown field `setle`, expected one of `projects`, `ignore_defaults`, `limits`, `settle`, `http`, `journal`, `history`, `log`, `scrub`, `webhook`; did you mean `settle`?
     "#);
 }
 

@@ -236,3 +236,68 @@ fn baselines_of_spec_kitty_3_are_never_written() {
     project.write(".kittify/metadata.yaml", "spec_kitty:\n  version: 2.1.0\n");
     assert_eq!(feature(&project)["drift"]["state"], "baseline_corrupt");
 }
+
+#[test]
+fn a_corrupt_shared_baseline_of_a_missing_feature_is_not_passed_over() {
+    let project = spec_kit().file(".dossierd/baselines/009-gone.json", "{");
+    let check = project.run(&["check", "--json"]);
+    assert_eq!(check.code, 13, "{check:?}");
+    let features = check.json()["features"].clone();
+    let gone = features.as_array().unwrap().iter().find(|one| one["feature_slug"] == "009-gone");
+    assert_eq!(gone.unwrap()["drift"]["state"], "baseline_corrupt");
+}
+
+#[test]
+fn an_archived_feature_of_another_root_hides_no_missing_one() {
+    let files = |project: Project, root: &str, dir: &str| {
+        project
+            .file(&format!("{root}/openspec/project.md"), "x")
+            .file(&format!("{root}/openspec/changes/{dir}/proposal.md"), "x")
+    };
+    let project = files(files(Project::empty(), "a", "archive/2026-01-02-x"), "b", "x");
+    project.run(&["baseline", "accept", "x", "--shared", "--project", "b"]).assert_success();
+    assert_eq!(project.run(&["check"]).code, 0);
+    fs::remove_dir_all(project.root.join("b/openspec/changes/x")).unwrap();
+    assert_eq!(project.run(&["check"]).code, 11);
+}
+
+#[test]
+fn init_keeps_an_identity_that_is_no_uuid() {
+    let project = Project::empty()
+        .file(".kittify/config.yaml", "project:\n  uuid: shop-of-the-team\n")
+        .file("kitty-specs/001-x/spec.md", "x");
+    project.run(&["init", "--layout", "spec-kitty"]).assert_success();
+    let check = project.run(&["check", "--json"]);
+    assert_ne!(check.code, 78, "{check:?}");
+}
+
+#[test]
+fn requests_act_on_the_baseline_that_counts_or_is_named() {
+    let project = spec_kit();
+    project.run(&["baseline", "accept", "001-x", "--shared"]).assert_success();
+    project.write("specs/001-x/spec.md", "other");
+    let daemon = project.start_daemon();
+    let target = "/api/dossier/baseline?feature=001-x";
+    let (local, shared) =
+        (".dossierd/dossiers/001-x/parity-baseline.json", ".dossierd/baselines/001-x.json");
+    let request = |method: &str, body: &str, status: u16| {
+        let response = daemon.request(method, target, body);
+        assert_eq!(response.status, status, "{response:?}");
+        response.json()
+    };
+    let exists = |path: &str| project.root.join(path).exists();
+    let overview = request("POST", "", 200);
+    let state = (&overview["drift"]["state"], &overview["baseline"]["scope"]);
+    assert_eq!(state, (&"in_parity".into(), &"shared".into()));
+    assert!(!exists(local));
+    let text = fs::read_to_string(project.root.join(shared)).unwrap();
+    assert!(text.contains("run.log"), "what git ignores is left out: {text}");
+    request("POST", r#"{"scope": "local"}"#, 200);
+    assert!(exists(local) && exists(shared));
+    request("DELETE", r#"{"scope": "local"}"#, 200);
+    assert!(!exists(local) && exists(shared));
+    let overview = request("DELETE", "", 200);
+    assert_eq!(overview["drift"]["state"], "no_baseline");
+    assert!(!exists(shared));
+    request("POST", r#"{"scope": "team"}"#, 400);
+}

@@ -48,6 +48,8 @@ fn root_to_which_a_configured_path_leads_may_appear_and_change() {
 
         symlink("releases/v1", &link).unwrap();
         expect(&release("v1"), "live");
+        // It may be live before it is indexed.
+        daemon.get_json("/api/status?sync=true");
         // Nothing was announced of the path itself.
         let events = JournalReader::default().read_new(&daemon);
         let of_roots: BTreeSet<&str> =

@@ -12,7 +12,7 @@ fn invalid_configuration_exits_with_78_and_names_the_location() {
     for (text, expected) in [
         (
             "projets: []\n",
-            ":1:1: unknown field `projets`, expected one of `projects`, `ignore_defaults`, `limits`, `settle`, `http`, `journal`, `log`, `scrub`, `webhook`; did you mean `projects`?",
+            ":1:1: unknown field `projets`, expected one of `projects`, `ignore_defaults`, `limits`, `settle`, `http`, `journal`, `history`, `log`, `scrub`, `webhook`; did you mean `projects`?",
         ),
         (
             "projects:\n  - path: ROOT\n    featurs: [x]\n",

@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 /// Returns the directory of the corpus; `None`, which is reported, if it does not exist.
-fn corpus() -> Option<PathBuf> {
+pub(crate) fn corpus() -> Option<PathBuf> {
     let corpus = repository().parent()?.join("shared/corpus");
     if corpus.join("expected.jsonl").is_file() {
         return Some(corpus);

@@ -27,7 +27,7 @@ fn snapshots(root: &Path, threads: usize) -> Vec<String> {
         ScanOptions { limits: ScanLimits::default(), ignore: IgnoreRules::default(), threads };
     let open = |index: usize| {
         let descriptor = project.open_feature(&features[index])?;
-        Ok(scan::OpenedFeature { descriptor, static_part: StaticHash::Compute })
+        Ok(scan::OpenedFeature { descriptor, documents: None, static_part: StaticHash::Compute })
     };
     let snapshots = std::sync::Mutex::new(vec![String::new(); features.len()]);
     scan::scan(features.len(), open, &options, &Progress::default(), |index, scanned| {

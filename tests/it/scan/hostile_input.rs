@@ -119,7 +119,7 @@ fn devices_are_listed_and_never_opened() {
         let options = ScanOptions { limits, ignore: IgnoreRules::default(), threads: 2 };
         let open = |_| {
             let descriptor = File::open("/dev")?.into();
-            Ok(OpenedFeature { descriptor, static_part: StaticHash::Skip })
+            Ok(OpenedFeature { descriptor, documents: None, static_part: StaticHash::Skip })
         };
         scan(1, open, &options, &Progress::default(), |_, scanned| {
             sender.send(scanned.observations).unwrap();

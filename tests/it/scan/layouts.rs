@@ -11,7 +11,12 @@ use crate::support::{Project, copy_dir, repository, strings};
 fn checked(project: &Project) -> Vec<String> {
     let run = project.run(&["check", "--json"]);
     let features = run.json()["features"].as_array().unwrap().clone();
-    features.iter().map(summary).collect()
+    features.iter().filter(|one| !is_documents(one)).map(summary).collect()
+}
+
+/// Returns true for the documents of a project, which are none of the features that were found.
+pub(crate) fn is_documents(overview: &Value) -> bool {
+    overview["mission"] == "documents"
 }
 
 pub(crate) fn summary(overview: &Value) -> String {
@@ -143,6 +148,8 @@ fn kiro_specs_follow_their_type_and_the_state_of_cc_sdd() {
     assert_eq!(features[4]["step_warning"], warning);
     let progress = &features[3]["progress"];
     assert_eq!((&progress["in_progress"], &progress["optional_open"]), (&1.into(), &1.into()));
+    let artifacts = project.run(&["artifacts", "d", "--json"]).assert_success().json();
+    assert!(!artifacts.to_string().contains("spec.json"), "it is metadata: {artifacts:#}");
     project.write(".kiro/specs/d/spec.json", "{");
     let run = project.run(&["check"]);
     assert_eq!(run.code, 13);
@@ -442,4 +449,57 @@ fn ticking_boxes_after_acceptance_is_churn_and_editing_a_requirement_is_not() {
     project.write("specs/001-x/tasks.md", "- [x] T001 a\n- [x] T002 b\n");
     project.write("specs/001-x/spec.md", "FR-002\n");
     assert_eq!(project.run(&["check"]).code, 11);
+}
+
+#[test]
+fn documents_of_a_project_are_one_feature_of_each_layout() {
+    let project = project(&[
+        (".specify/memory/constitution.md", "x"),
+        (".specify/memory/.draft.md", "x"),
+        (".specify/templates/plan.md", "x"),
+        ("specs/001-x/spec.md", "x"),
+        ("specs/project/spec.md", "x"),
+        ("openspec/project.md", "x"),
+        ("openspec/specs/auth/spec.md", "x"),
+        ("src/main.rs", "x"),
+    ]);
+    let check = project.run(&["check", "--json"]).json();
+    let slugs: Vec<&str> = check["features"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["feature_slug"].as_str().unwrap())
+        .collect();
+    assert_eq!(slugs, ["001-x", "feature/project", "openspec/project", "project"]);
+    let overview = &check["features"][3];
+    assert_eq!(
+        summary(overview),
+        "project: documents complete at - from none, next nothing, no progress"
+    );
+    let root = project.root.canonicalize().unwrap();
+    assert_eq!(overview["feature_dir"], root.to_str().unwrap());
+    let paths = |slug: &str| {
+        let list = project.run(&["artifacts", slug, "--json"]).assert_success().json();
+        let artifacts = list["artifacts"].as_array().unwrap().clone();
+        let path = |one: &Value| one["relative_path"].as_str().unwrap().to_owned();
+        artifacts.iter().map(path).collect::<Vec<_>>()
+    };
+    assert_eq!(paths("project"), [".specify/memory/constitution.md"]);
+    assert_eq!(paths("openspec/project"), ["openspec/specs/auth/spec.md"]);
+    let run = project.run(&["check"]);
+    assert!(run.stdout.contains("\n2 checked: "), "documents are not counted: {run:?}");
+    project.run(&["baseline", "accept", "project"]).assert_success();
+    project.write(".specify/memory/constitution.md", "other");
+    assert_eq!(project.run(&["check"]).code, 11);
+    project.write(".specify/memory/constitution.md", "x");
+    assert_eq!(project.run(&["check", "specs/001-x"]).code, 0);
+
+    let only_documents = self::project(&[(".kiro/steering/product.md", "x")]);
+    let run = only_documents.run(&["check"]);
+    assert_eq!(
+        (run.code, run.stderr.contains("no feature directory matches")),
+        (0, true),
+        "{run:?}"
+    );
+    assert_eq!(only_documents.run(&["check", "--strict"]).code, 13);
 }

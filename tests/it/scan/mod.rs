@@ -4,6 +4,7 @@ mod config;
 mod corpus;
 mod determinism;
 pub(crate) mod hostile_input;
+mod layout_corpus;
 pub(crate) mod layouts;
 mod manifests;
 mod metadata;

@@ -136,19 +136,33 @@ fn connections_are_checked_without_netlink_and_refused_without_any_check() {
     assert_eq!(daemon.get_json("/api/dashboard")["peer_check"], "proc_net");
     let browser = Browser::enter(&daemon);
     assert!(browser.get("/api/status").contains(FEATURE), "the tables are read instead");
-    // They are read for a request with valid credentials only.
-    let refused = || daemon.get("/metrics").body.contains("connections_refused_total 1\n");
-    for (token, expected) in [("0".repeat(64), "401"), (browser.token.clone(), "403")] {
-        assert!(!refused());
-        let curl =
-            "setpriv --reuid 65534 --regid 65534 --clear-groups curl -s -w '%{http_code}\\n'";
-        let url = format!("http://{}/api/status", browser.host);
-        let (_, answer) =
-            manager.shell(&format!("{curl} -H 'Authorization: Bearer {token}' {url}"));
+    // They are read only for a request that opens data.
+    let refused = |count: u32| {
+        daemon.get("/metrics").body.contains(&format!("connections_refused_total {count}\n"))
+    };
+    let curl = "setpriv --reuid 65534 --regid 65534 --clear-groups curl -si -w '%{http_code}\\n'";
+    let cookie = browser.headers.lines().find(|line| line.starts_with("Cookie: ")).unwrap();
+    let bearer = |token: &str| format!("Authorization: Bearer {token}");
+    for (header, path, expected) in [
+        (bearer(&"0".repeat(64)), "/api/status", "401"),
+        (cookie.to_owned(), "/api/status", "401"),
+        (cookie.to_owned(), "/", "200"),
+        (bearer(&browser.token), "/api/status", "403"),
+    ] {
+        assert!(refused(0));
+        let url = format!("http://{}{path}", browser.host);
+        let (_, answer) = manager.shell(&format!("{curl} -H '{header}' {url}"));
         assert!(answer.trim_end().ends_with(expected), "{answer}");
         assert!(!answer.contains(FEATURE));
+        let is_closed = answer.to_ascii_lowercase().contains("connection: close");
+        assert_eq!(is_closed, expected == "403", "{answer}");
     }
-    assert!(refused());
+    // Nor can another user fill the disk with the log.
+    let again = format!("{curl} -H '{}' http://{}/", bearer(&browser.token), browser.host);
+    manager.shell(&format!("for i in 1 2 3; do {again}; done"));
+    assert!(refused(4));
+    let journal = manager.journal();
+    assert!(journal.matches("refused a connection of another user").count() < 2, "{journal}");
     drop_in(&mut manager, &format!("{families}ProcSubset=pid\\n"));
     let refused = daemon.request("POST", "/api/dashboard", "");
     let problem = refused.assert_problem(503, "unavailable");

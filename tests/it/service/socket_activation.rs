@@ -1,10 +1,14 @@
 //! Socket activation: the socket that systemd passes is used, and anything else is rejected.
 
+use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
+
+use serde_json::Value;
 
 use crate::support::kernel::can_run;
 use crate::support::process::Daemon;
-use crate::support::wait::wait_for;
+use crate::support::wait::{WAIT_TIMEOUT, wait_for};
 use crate::support::{COMMAND_TIMEOUT, Project, run};
 
 /// Returns a command that runs the daemon with descriptors from 3 on, which the Python code `make`
@@ -76,9 +80,63 @@ fn kept_dashboard_is_adopted_and_an_invalid_one_is_not() {
         daemon.wait_until_ready();
         let dashboard = daemon.get_json("/api/dashboard");
         assert_eq!(dashboard["address"].is_string(), is_adopted, "{listener}: {dashboard:#}");
+        if is_adopted {
+            // The file was empty: the next daemon must find what this one serves.
+            let file = format!("/proc/{}/fd/5", daemon.child_id());
+            let sessions = std::fs::read_to_string(file).unwrap();
+            assert!(sessions.contains("\"token\""), "{sessions}");
+        }
         assert_eq!(daemon.request("POST", "/api/dashboard", "").status, 200);
         daemon.stop();
         std::fs::remove_file(project.socket()).unwrap();
+    }
+}
+
+#[test]
+fn part_of_a_kept_dashboard_is_closed() {
+    let listener = |at: u32| {
+        format!(
+            "tcp = socket.create_server(('127.0.0.1', 0)); keep.append(tcp); at({at}, tcp)\n\
+             open(path + '.ports', 'a').write(str(tcp.getsockname()[1]) + ' ')"
+        )
+    };
+    let sessions = |at: u32| format!("at({at}, os.fdopen(os.memfd_create('x'), 'w'))");
+    for (names, descriptors) in [
+        ("dashboard", vec![listener(4)]),
+        ("dashboard-sessions", vec![sessions(4)]),
+        ("dashboard:dashboard:dashboard-sessions", vec![listener(4), listener(5), sessions(6)]),
+    ] {
+        let project = Project::complete();
+        let notifications = project.home().join("notify.sock");
+        let notified = UnixDatagram::bind(&notifications).unwrap();
+        notified.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
+        let make = format!(
+            "at(3, unix(socket.SOCK_STREAM, path))\n{}\n\
+             os.environ['LISTEN_FDNAMES'] = 'dossierd.socket:{names}'",
+            descriptors.join("\n")
+        );
+        let count = u32::try_from(1 + descriptors.len()).unwrap();
+        let Some(mut command) = activated_daemon(&project, &make, count) else {
+            return;
+        };
+        command.env("NOTIFY_SOCKET", &notifications);
+        let daemon: Daemon = project.spawn_daemon(command);
+        daemon.wait_until_ready();
+        assert_eq!(daemon.get_json("/api/dashboard")["address"], Value::Null, "{names}");
+        // Their clients would wait for ever.
+        let ports = format!("{}.ports", project.socket().display());
+        for port in std::fs::read_to_string(ports).unwrap_or_default().split_whitespace() {
+            let refused = TcpStream::connect(("127.0.0.1", port.parse().unwrap())).unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "{names}");
+        }
+        let mut removed = 0;
+        while removed < 2 {
+            let mut message = [0; 4096];
+            let length =
+                notified.recv(&mut message).expect("a message that has systemd close both");
+            removed += usize::from(message[..length].starts_with(b"FDSTOREREMOVE=1"));
+        }
+        daemon.stop();
     }
 }
 

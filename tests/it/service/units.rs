@@ -52,3 +52,33 @@ fn program_path_that_systemd_cannot_run_is_rejected_before_any_change() {
         assert!(!project.home().join(".config").exists());
     }
 }
+
+#[test]
+fn unit_of_an_older_version_is_renewed_and_its_limits_are_in_force() {
+    const LIMITS: [&str; 3] = ["LimitCORE=", "TasksMax=", "MemoryHigh="];
+    let project = Project::complete();
+    let Some(mut manager) = UserManager::start(&project) else {
+        return;
+    };
+    manager.sh("dossierd service install");
+    let path = project.home().join(".config/systemd/user/dossierd.service");
+    let unit = fs::read_to_string(&path).unwrap();
+    assert!(!unit.contains("UMask="), "files in projects have the bits of their directory");
+    let is_limit = |line: &&str| LIMITS.iter().any(|limit| line.starts_with(limit));
+    assert_eq!(unit.lines().filter(is_limit).count(), LIMITS.len());
+    let older: Vec<&str> = unit.lines().filter(|line| !is_limit(line)).collect();
+    write_file(&path, (older.join("\n").replace(" AF_NETLINK", "") + "\n").as_bytes());
+    manager.sh("systemctl --user daemon-reload && systemctl --user restart dossierd.service");
+    assert!(!manager.property("RestrictAddressFamilies").contains("AF_NETLINK"));
+    let output = manager.sh("dossierd service install");
+    assert!(output.contains("kept the old file as"), "{output}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), unit);
+    for (name, expected) in [("LimitCORE", "0"), ("TasksMax", "512"), ("MemoryHigh", "536870912")] {
+        assert_eq!(manager.property(name), expected, "{name}");
+    }
+    assert!(manager.property("RestrictAddressFamilies").contains("AF_NETLINK"));
+    let limits =
+        fs::read_to_string(format!("/proc/{}/limits", manager.property("MainPID"))).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+}

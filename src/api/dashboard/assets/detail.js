@@ -3,6 +3,7 @@
 import { featureParameters, requestJson } from "./api.js";
 import { appendContent, h, printable, printableLines } from "./dom.js";
 import * as labels from "./labels.js";
+import { Versions } from "./versions.js";
 
 /** Lines in a block of source text; the browser lays out only the visible blocks. */
 const BLOCK_LINES = 500;
@@ -27,6 +28,7 @@ export class Detail {
     if (key === this.key) return;
     this.key = key || null;
     this.isSource = false;
+    this.versions = new Versions(this.selection);
     this.element.hidden = !key;
     this.element.replaceChildren();
     if (key) this.load(true);
@@ -51,6 +53,7 @@ export class Detail {
     const hasFocus = this.element.contains(document.activeElement);
     try {
       this.draw(artifact);
+      this.versions.load(artifact);
     } catch (error) {
       this.drawError(error);
     }
@@ -99,13 +102,12 @@ export class Detail {
       ...(artifact.truncation_notice ? [h("p", { class: "notice" }, printable(artifact.truncation_notice))] : []),
       ...(artifact.render_notice ? [h("p", { class: "notice" }, printable(artifact.render_notice))] : []),
       ...toggle,
-      content);
+      content,
+      this.versions.element);
     if (artifact.content === null) return;
     if (artifact.rendered && !this.isSource) {
       content.classList.add("rendered");
-      if (!appendContent(content, artifact.rendered)) {
-        content.before(h("p", { class: "notice" }, "This artifact is too large to be shown completely; its end is left out. “Source” shows all of it."));
-      }
+      appendContent(content, artifact.rendered);
     } else {
       content.append(sourceText(artifact.content));
     }

@@ -46,32 +46,12 @@ const TAGS = new Set([
 ]);
 const CLASSES = new Set(["key", "text", "number", "word", "comment", "metadata", "link", "image"]);
 
-/** Maximum number of nodes of rendered content, and of elements within each other; more are left out. */
-const MAX_CONTENT_NODES = 50_000;
-const MAX_CONTENT_DEPTH = 200;
-
-/**
- * Appends the elements of content that the daemon rendered; unknown tags become `span`. Returns false
- * if nodes were left out.
- */
+/** Appends the elements of content that the daemon rendered, which it bounds; unknown tags become `span`. */
 export function appendContent(parent, nodes) {
-  const budget = { nodes: MAX_CONTENT_NODES, isExceeded: false };
-  appendNodes(parent, nodes, budget, 0);
-  return !budget.isExceeded;
+  for (const node of nodes) parent.append(typeof node === "string" ? node : contentElement(node));
 }
 
-function appendNodes(parent, nodes, budget, depth) {
-  for (const node of nodes) {
-    if (budget.nodes === 0 || depth === MAX_CONTENT_DEPTH) {
-      budget.isExceeded = true;
-      return;
-    }
-    budget.nodes -= 1;
-    parent.append(typeof node === "string" ? node : contentElement(node, budget, depth));
-  }
-}
-
-function contentElement(node, budget, depth) {
+function contentElement(node) {
   const element = document.createElement(TAGS.has(node.tag) ? node.tag : "span");
   if (CLASSES.has(node.class)) element.className = node.class;
   if (node.tag === "a" && /^(https?:\/\/|mailto:)/i.test(node.href ?? "")) {
@@ -81,7 +61,7 @@ function contentElement(node, budget, depth) {
   }
   if (node.tag === "ol" && node.start !== undefined) element.start = node.start;
   if (node.tag === "pre") element.tabIndex = 0;
-  appendNodes(element, node.children ?? [], budget, depth + 1);
+  appendContent(element, node.children ?? []);
   if (node.tag !== "table") return element;
   return h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "table" }, element);
 }

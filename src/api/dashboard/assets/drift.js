@@ -1,6 +1,7 @@
 // The drift tab: the differences from the baseline, and accepting and clearing a baseline.
 
 import { featureParameters, requestJson } from "./api.js";
+import { Changes } from "./changes.js";
 import { announce, confirmDialog, h, printable } from "./dom.js";
 import * as labels from "./labels.js";
 
@@ -17,7 +18,8 @@ export class Drift {
     this.feature = feature;
     this.body = h("div", {});
     this.error = h("p", { class: "error", role: "alert" });
-    this.element = h("div", { class: "drift" }, this.error, this.body);
+    this.changes = new Changes(feature.selection);
+    this.element = h("div", { class: "drift" }, this.error, this.body, this.changes.element);
     this.load();
   }
 
@@ -31,6 +33,7 @@ export class Drift {
       if (this.hasLoadError) this.showError("");
       this.hasLoadError = false;
       this.draw();
+      await this.changes.load(Boolean(this.drift.baseline));
     } catch (error) {
       this.hasLoadError = true;
       this.showError(error.message);

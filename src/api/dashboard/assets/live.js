@@ -15,13 +15,17 @@ const RETRY_DELAYS_MS = [250, 500, 1000, 2000, 4000];
 /** Yields the messages of a stream of Server-Sent Events, as `{ id, event, data }`. */
 export async function* messagesOf(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
+  // Parts of a line that is not complete. It may come in many chunks, each of which is searched once.
+  let parts = [];
   let message = { data: [] };
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
-    const lines = (rest + value).split("\n");
-    rest = lines.pop();
+    const lines = value.split("\n");
+    parts.push(lines[0]);
+    if (lines.length === 1) continue;
+    lines[0] = parts.join("");
+    parts = [lines.pop()];
     for (const line of lines) {
       if (line === "") {
         if (message.data.length) yield { ...message, data: message.data.join("\n") };

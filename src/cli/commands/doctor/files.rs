@@ -9,9 +9,11 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use crate::cli::commands::doctor::finding::Findings;
 use crate::cli::commands::doctor::shell::shell_quote;
-use crate::config::{Config, ConfigState, UserDirs};
+use crate::config::{Config, ConfigState, HistoryConfig, UserDirs};
+use crate::core::error::error_chain;
 use crate::engine::offline_projects::{self, StoreSummary};
 use crate::engine::settings::settings;
+use crate::history::ContentReader;
 use crate::project::{Machine, Project};
 use crate::scan::remote_fs_name;
 
@@ -131,6 +133,27 @@ pub(crate) fn check_store(findings: &mut Findings, state: &Path) -> Option<Store
         ),
     }
     None
+}
+
+/// Reports whether versions of artifacts are stored.
+pub(crate) fn check_history(findings: &mut Findings, config: &HistoryConfig, state: &Path) {
+    let check = "history";
+    if !config.is_enabled() {
+        return findings.ok(check, "off: no versions of artifacts are stored");
+    }
+    match ContentReader::new(state).counts() {
+        Ok(counts) => {
+            let counts = counts.unwrap_or_default();
+            let (versions, size) = (counts.versions, counts.used_bytes.div_ceil(1 << 10));
+            let on = format!("on: {versions} versions of artifacts are stored, {size} KiB");
+            findings.ok(check, on);
+        }
+        Err(error) => findings.warning(
+            check,
+            error_chain(&error),
+            "restart the daemon: it moves a corrupt file aside and begins another one",
+        ),
+    }
 }
 
 /// Returns the number of directories to watch in a project.

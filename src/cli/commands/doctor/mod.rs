@@ -50,6 +50,7 @@ fn run_checks(args: &DoctorArgs) -> anyhow::Result<Vec<Finding>> {
     files::check_socket(&mut findings, &dirs, &socket);
     let daemon = daemon::check_daemon(&mut findings, &args.project.socket);
     let store = files::check_store(&mut findings, &dirs.state_dir);
+    files::check_history(&mut findings, &config.history, &dirs.state_dir);
     let last_event = store.as_ref().map(|store| Duration::from_millis(store.last_event_ms));
     let last_event = last_event.map(|since| SystemTime::UNIX_EPOCH + since);
     findings.add(machine::check_clock(SystemTime::now(), last_event));

@@ -1,18 +1,22 @@
 //! Directories and files that only this user may change: the state directory, the one of the socket, and
 //! what is in them.
 
+use std::ffi::OsString;
 use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{
-    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _,
-    PermissionsExt as _,
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 /// User id that the kernel shows for users that a user namespace does not know.
 const OVERFLOW_UID: u32 = 65_534;
+
+/// Maximum number of links on the way to a directory, as in the kernel.
+const MAX_LINKS: usize = 40;
 
 /// Why a directory is not private.
 #[derive(Debug, thiserror::Error)]
@@ -78,34 +82,57 @@ pub fn ensure_private_dir(dir: &Path) -> Result<(), PrivateDirError> {
     check_parents(dir)
 }
 
-/// Checks that nobody else can exchange `dir`, by way of a directory above it.
+/// Checks that nobody else can exchange `dir`, by way of a directory above it, or of a link that leads there.
+/// The directory itself is not checked.
 ///
 /// # Errors
-/// If a directory above it belongs to somebody else, or can be changed by others.
+/// If one of them belongs to somebody else, or can be changed by others.
 pub fn check_parents(dir: &Path) -> Result<(), PrivateDirError> {
-    let error = |path: &Path| {
+    let error = |action, path: &Path| {
         let path = path.to_owned();
-        move |source| PrivateDirError::Io { action: "read the metadata of", path, source }
+        move |source| PrivateDirError::Io { action, path, source }
     };
-    let absolute = std::path::absolute(dir).map_err(error(dir))?;
-    let real = dir.canonicalize().map_err(error(dir))?;
-    for above in absolute.ancestors().skip(1).chain(real.ancestors().skip(1)) {
-        // A link can be exchanged by its owner.
-        let link = above.symlink_metadata().map_err(error(above))?;
-        let metadata = above.metadata().map_err(error(above))?;
-        let is_sticky = metadata.mode() & 0o1000 != 0;
-        let what = if !is_trusted(link.uid()) || !is_trusted(metadata.uid()) {
-            "belongs to another user"
-        } else if is_changed_by_others(&metadata) && !is_sticky {
-            "can be written by them"
-        } else {
-            continue;
+    let refused = |what, path: &Path| PrivateDirError::Unsafe {
+        dir: dir.to_owned(),
+        path: path.to_owned(),
+        what,
+        fix: "correct its owner or mode, or choose a directory elsewhere",
+    };
+    let absolute = std::path::absolute(dir).map_err(error("find", dir))?;
+    let mut rest = reversed_components(&absolute);
+    let (mut at, mut links) = (PathBuf::from("/"), 0);
+    while let Some(name) = rest.pop() {
+        // `..` is resolved as the kernel does it: from where the links before it lead.
+        let next = match Path::new(&name).components().next() {
+            Some(Component::RootDir) => PathBuf::from("/"),
+            Some(Component::ParentDir) => at.parent().unwrap_or(&at).to_owned(),
+            _ => at.join(&name),
         };
-        let fix = "correct its owner or mode, or choose a directory elsewhere";
-        let (dir, path) = (dir.to_owned(), above.to_owned());
-        return Err(PrivateDirError::Unsafe { dir, path, what, fix });
+        let metadata = next.symlink_metadata().map_err(error("read the metadata of", &next))?;
+        let is_dir_itself = rest.is_empty() && !metadata.is_symlink();
+        if !is_dir_itself && !is_trusted(metadata.uid()) {
+            return Err(refused("belongs to another user", &next));
+        }
+        if metadata.is_symlink() {
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(error("follow the links of", dir)(Errno::LOOP.into()));
+            }
+            let target = next.read_link().map_err(error("read the link", &next))?;
+            rest.extend(reversed_components(&target));
+            continue;
+        }
+        let is_sticky = metadata.mode() & 0o1000 != 0;
+        if !is_dir_itself && is_changed_by_others(&metadata) && !is_sticky {
+            return Err(refused("can be written by them", &next));
+        }
+        at = next;
     }
     Ok(())
+}
+
+fn reversed_components(path: &Path) -> Vec<OsString> {
+    path.components().rev().map(|component| component.as_os_str().to_owned()).collect()
 }
 
 fn own_uid() -> u32 {
@@ -123,8 +150,10 @@ fn is_in_user_namespace() -> bool {
     map.split_whitespace().ne(["0", "0", "4294967295"])
 }
 
-/// Returns true if others can create and rename files in a directory. The group of the user's name, which
-/// has no other member, counts as the user.
+/// Returns true if others can create and rename files in a directory.
+///
+/// Two groups count as nobody else: root's, and one with the number of the user that is the group of this
+/// process, as `useradd` makes it for each user. Whether it was given other members is not examined.
 fn is_changed_by_others(dir: &Metadata) -> bool {
     let own_group = rustix::process::getegid().as_raw();
     let is_own_group = dir.gid() == own_group && own_group == own_uid();
@@ -146,7 +175,7 @@ pub fn private_open_options() -> std::fs::OpenOptions {
 /// With the reason.
 pub fn check_private_file(file: &File) -> io::Result<()> {
     let metadata = file.metadata()?;
-    if metadata.file_type().is_fifo() || !metadata.is_file() {
+    if !metadata.is_file() {
         return Err(io::Error::other("not a regular file; remove it"));
     }
     if metadata.uid() != own_uid() {
@@ -226,6 +255,35 @@ mod tests {
         std::os::unix::fs::chown(&above, Some(65_533), None).unwrap();
         let error = ensure_private_dir(&dir).unwrap_err().to_string();
         assert!(error.contains("belongs to another user"), "{error}");
+    }
+
+    #[test]
+    #[expect(clippy::print_stderr, reason = "tests report what was not run")]
+    fn links_of_others_are_refused_wherever_they_are_on_the_way() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        ensure_private_dir(&at("real/state")).unwrap();
+        // The directory itself, one above it, and one that another link leads through.
+        symlink(at("real/state"), at("last")).unwrap();
+        symlink("real", at("first")).unwrap();
+        symlink("first/../first/state", at("through")).unwrap();
+        symlink("loop", at("loop")).unwrap();
+        let paths = ["last", "first/state", "through"];
+        for path in paths {
+            ensure_private_dir(&at(path)).unwrap();
+        }
+        let error = check_parents(&at("loop")).unwrap_err().to_string();
+        assert!(error.contains("cannot follow the links"), "{error}");
+        if std::os::unix::fs::lchown(at("first"), Some(65_533), None).is_err() {
+            eprintln!("NOT RUN: links of other users (needs root)");
+            return;
+        }
+        std::os::unix::fs::lchown(at("last"), Some(65_533), None).unwrap();
+        for path in paths {
+            let error = ensure_private_dir(&at(path)).unwrap_err().to_string();
+            assert!(error.contains("belongs to another user"), "{path}: {error}");
+        }
+        ensure_private_dir(&at("real/state")).unwrap();
     }
 
     #[test]

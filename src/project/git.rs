@@ -7,8 +7,13 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Returns which of the files and directories `dirs`, below `start`, git ignores; none without git, or outside of a work tree.
-pub(crate) fn ignored_by_git(start: &Path, dirs: &[PathBuf]) -> HashSet<PathBuf> {
+/// Options of git that keep the configuration of a repository from running programs.
+const SAFE_OPTIONS: [&str; 2] = ["-c", "core.fsmonitor=false"];
+
+/// Returns which of the files and directories `dirs`, below `start`, git ignores; none without git, or
+/// outside of a work tree.
+#[must_use]
+pub fn ignored_by_git(start: &Path, dirs: &[PathBuf]) -> HashSet<PathBuf> {
     if dirs.is_empty() || !start.ancestors().any(|dir| dir.join(".git").exists()) {
         return HashSet::new();
     }
@@ -16,16 +21,20 @@ pub(crate) fn ignored_by_git(start: &Path, dirs: &[PathBuf]) -> HashSet<PathBuf>
 }
 
 /// Returns the commit that is checked out; `None` without git, or before the first commit.
-pub(crate) fn head_commit(root: &Path) -> Option<String> {
+pub(super) fn head_commit(root: &Path) -> Option<String> {
     let mut git = Command::new("git");
-    git.arg("-C").arg(root).args(["rev-parse", "--verify", "HEAD"]).stderr(Stdio::null());
+    git.args(SAFE_OPTIONS)
+        .arg("-C")
+        .arg(root)
+        .args(["rev-parse", "--verify", "HEAD"])
+        .stderr(Stdio::null());
     let output = git.output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
 fn ask(start: &Path, dirs: &[PathBuf]) -> Option<HashSet<PathBuf>> {
     let mut git = Command::new("git");
-    git.arg("-C").arg(start).args(["check-ignore", "-z", "--stdin"]);
+    git.args(SAFE_OPTIONS).arg("-C").arg(start).args(["check-ignore", "-z", "--stdin"]);
     git.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = git.spawn().ok()?;
     let mut stdin = child.stdin.take()?;

@@ -1,8 +1,8 @@
 //! Limits how often a warning is logged that somebody else can cause: another user, a client, a receiver.
-//! Without it they could fill the disk through the log.
+//! Without it they could fill the disk through the log. The clock is the caller's.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::core::sync::lock;
 
@@ -15,7 +15,7 @@ pub struct WarningLimit(Mutex<Option<Logged>>);
 
 #[derive(Debug)]
 struct Logged {
-    at: Instant,
+    at: Duration,
     /// Number of warnings since then.
     suppressed: u64,
 }
@@ -27,16 +27,13 @@ impl WarningLimit {
         Self(Mutex::new(None))
     }
 
-    /// Returns whether a warning is to be logged now, and how many were left out since the last one.
+    /// Returns whether a warning is to be logged, and how many were left out since the last one. `now` is the
+    /// time since any moment that is the same for all calls.
     #[must_use]
-    pub fn admit(&self) -> Option<u64> {
-        self.admit_at(Instant::now())
-    }
-
-    fn admit_at(&self, now: Instant) -> Option<u64> {
+    pub fn admit(&self, now: Duration) -> Option<u64> {
         let mut logged = lock(&self.0);
         match &mut *logged {
-            Some(last) if now.saturating_duration_since(last.at) < INTERVAL => {
+            Some(last) if now.saturating_sub(last.at) < INTERVAL => {
                 last.suppressed += 1;
                 None
             }
@@ -61,8 +58,8 @@ mod tests {
 
     #[test]
     fn warning_is_logged_once_a_minute_with_the_number_of_those_left_out() {
-        let (limit, start) = (WarningLimit::new(), Instant::now());
-        let admit = |seconds| limit.admit_at(start + Duration::from_secs(seconds));
+        let limit = WarningLimit::new();
+        let admit = |seconds| limit.admit(Duration::from_secs(seconds));
         let times = [0, 0, 30, 59, 60, 61, 200, 200].map(admit);
         assert_eq!(times, [Some(0), None, None, None, Some(3), None, Some(1), None]);
     }

@@ -1,0 +1,169 @@
+//! `dossierd restore`: writes stored versions of artifacts back into a feature.
+
+use std::io::Write as _;
+
+use anyhow::{Context as _, bail};
+use owo_colors::OwoColorize as _;
+
+use crate::cli::args::RestoreArgs;
+use crate::cli::daemon::connection::has_hint;
+use crate::cli::daemon::query;
+use crate::cli::daemon::query::ProjectQuery;
+use crate::cli::exit::CommandExit;
+use crate::cli::local::history::LocalHistory;
+use crate::cli::render::{labels, output};
+use crate::cli::scope::Scope;
+use crate::cli::user_dirs::user_dirs;
+use crate::core::digest::Digest;
+use crate::core::error::error_chain;
+use crate::core::history::revision::Revision;
+use crate::core::path::{RelPath, escape_unprintable};
+use crate::history::restore::{RestoreStep, RestoreWrite, plan_restore};
+use crate::history::{VersionedFile, open_store, record_present};
+use crate::project::OnPresentFile;
+use crate::wire::hint::HintCode;
+use crate::wire::history::{
+    RestoreItem, RestoreOutcome, RestoreRequest, RestoreResponse, RestoredFile,
+};
+
+pub(crate) fn run(args: &RestoreArgs) -> anyhow::Result<CommandExit> {
+    if let Some(from) = &args.from {
+        Revision::parse(from)?;
+    }
+    let request = request(args);
+    if let Some(exit) = restore_through_daemon(args, &request)? {
+        return Ok(exit);
+    }
+    let local = LocalHistory::open(&args.feature)?;
+    if args.deleted {
+        bail!(
+            "which files were deleted is known only to a daemon; run `dossierd watch`, or name them"
+        );
+    }
+    let steps = plan_restore(&local.history, &request, &[], local.now)?;
+    let mut files = Vec::new();
+    for step in steps {
+        files.push(match step {
+            RestoreStep::Nothing(file) => file,
+            RestoreStep::Write(write) if args.dry_run => write.result(None),
+            RestoreStep::Write(write) => {
+                write.result(restore_one(&local, &write).err().map(|error| format!("{error:#}")))
+            }
+        });
+    }
+    let feature_slug = local.feature.dossier.context.feature_slug.to_string();
+    let response = RestoreResponse { feature_slug, dry_run: args.dry_run, files };
+    if args.feature.project.json {
+        output::print_json(&response)?;
+    } else {
+        print(&response)?;
+    }
+    Ok(exit_of(&response, local.target.finish()))
+}
+
+fn request(args: &RestoreArgs) -> RestoreRequest {
+    let item = |name: &String| RestoreItem {
+        artifact_key: Some(name.clone()),
+        relative_path: None,
+        from: args.from.clone(),
+    };
+    RestoreRequest {
+        items: args.names.iter().map(item).collect(),
+        deleted: args.deleted,
+        force: args.force,
+        dry_run: args.dry_run,
+        tree_hash_sha256: None,
+    }
+}
+
+/// Restores through the daemon; returns `None` if none watches the project.
+fn restore_through_daemon(
+    args: &RestoreArgs,
+    request: &RestoreRequest,
+) -> anyhow::Result<Option<CommandExit>> {
+    let (feature, project) = (&args.feature.feature, &args.feature.project);
+    let scope = Scope::resolve(Some(feature), project)?;
+    let Some(ProjectQuery { mut connection, status }) = ProjectQuery::run(project, &scope)? else {
+        return Ok(None);
+    };
+    let body = serde_json::to_vec(request)?;
+    let response = match connection.post(&scope.request_path("/api/dossier/restore"), body) {
+        Err(error) if has_hint(&error, HintCode::NotSynced) => {
+            output::error(&format!("{error:#}"));
+            return Ok(Some(CommandExit::Indeterminate));
+        }
+        response => response?,
+    };
+    let restored: RestoreResponse = response.parse()?;
+    if project.json {
+        output::print_body(&response.body)?;
+    } else {
+        print(&restored)?;
+    }
+    Ok(Some(exit_of(&restored, query::finish_with_status(&status, &scope))))
+}
+
+fn exit_of(response: &RestoreResponse, exit: CommandExit) -> CommandExit {
+    match exit {
+        CommandExit::Success if !response.is_complete() => CommandExit::Failed,
+        exit => exit,
+    }
+}
+
+fn print(response: &RestoreResponse) -> anyhow::Result<()> {
+    let mut out = output::stdout_human();
+    if response.files.is_empty() {
+        writeln!(out, "nothing to restore")?;
+    }
+    for file in &response.files {
+        let verb = verb(file, response.dry_run);
+        let path = escape_unprintable(&file.relative_path);
+        let hash = file.content_hash_sha256.as_ref().map(labels::short_hash).unwrap_or_default();
+        let reason = file.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        writeln!(out, "{} {path} {}{}", verb.bold(), hash.dimmed(), escape_unprintable(&reason))?;
+    }
+    Ok(out.flush()?)
+}
+
+fn verb(file: &RestoredFile, dry_run: bool) -> &'static str {
+    match file.outcome {
+        RestoreOutcome::Restored if dry_run => "would restore",
+        RestoreOutcome::Restored => "restored",
+        RestoreOutcome::Unchanged => "unchanged",
+        RestoreOutcome::Renamed => "left out",
+        RestoreOutcome::Failed => "not restored",
+    }
+}
+
+/// Restores one file without a daemon.
+fn restore_one(local: &LocalHistory, write: &RestoreWrite) -> anyhow::Result<()> {
+    let bytes = local.reader.content(&write.hash)?.context("its content is not stored")?;
+    let dir = local.target.features.first().context("the feature was removed")?;
+    let on_present = match write.replaces {
+        None => OnPresentFile::Refuse,
+        Some(present) => {
+            store_present(local, &write.path, &present)?;
+            OnPresentFile::Replace(present)
+        }
+    };
+    let project = &local.target.project;
+    Ok(project.restore_file(dir, &write.path, &bytes, write.mode, on_present)?)
+}
+
+/// Stores the present content of a file, which is about to be replaced.
+fn store_present(local: &LocalHistory, path: &RelPath, present: &Digest) -> anyhow::Result<()> {
+    if local.reader.has_content(present)? {
+        return Ok(());
+    }
+    let context = "its present content cannot be stored";
+    let bytes = local.content(path, present)?.context("the file changed meanwhile; retry")?;
+    let file = VersionedFile {
+        root_id: local.target.project.root_id.clone(),
+        feature: local.feature.dossier.context.feature_slug.clone(),
+        path: path.clone(),
+    };
+    let key = local.history.now.get(path).map(|file| file.artifact_key.clone());
+    let mut store = open_store(&user_dirs()?.state_dir).context(context)?;
+    record_present(&mut store, file, key.unwrap_or_default(), &bytes, local.now)
+        .map_err(|error| anyhow::anyhow!("{context}: {}", error_chain(&error)))
+}

@@ -1,0 +1,798 @@
+//! Stores versions in the background, on one thread of the lowest priority: follows the journal, reads
+//! each file again, and stores it if it still has the hash of the event. Begins when all projects are
+//! ready. No event and no client waits for it.
+//!
+//! Where the journal has a gap, and at the start, the published state is compared with what is stored.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::capture::{CapturedChange, CapturedEvent, capture};
+use crate::config::HistoryConfig;
+use crate::core::artifact::ArtifactClass;
+use crate::core::baseline::BaselineFile;
+use crate::core::digest::Digest;
+use crate::core::error::error_chain;
+use crate::core::feature::FeatureWatchState;
+use crate::core::history::text_diff::{count_changed_lines, is_text};
+use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::sync::lock;
+use crate::core::time::Timestamp;
+use crate::engine::read_model::{
+    EngineState, FeatureView, ProjectView, StatePublisher, WatchState,
+};
+use crate::engine::runtime::{EngineHandle, ProjectCalls};
+use crate::store::history::{
+    ContentStore, NotStored, PurgeResult, PurgeSelector, VersionChange, VersionContent,
+    VersionRecord, VersionedFile, compress,
+};
+use crate::store::{EventFilter, Journal, JournalReader, StoreError};
+
+/// Time that events wait before their files are read, so that readers of the event come first.
+const CAPTURE_DELAY: Duration = Duration::from_millis(100);
+/// Number of events that are read at a time.
+const PAGE_EVENTS: usize = 64;
+/// Size of compressed contents from which a part of a page is committed, in bytes.
+const MAX_BATCH_BYTES: usize = 2 << 20;
+/// Time limit for reading one file; after it the version is not stored.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Shortest and longest pause after the store could not be written.
+const RETRY_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// How often all files are thinned, and the published state is compared with what is stored.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_hours(1);
+/// Number of files that are thinned in one transaction.
+const THINNED_FILES: u32 = 64;
+/// Number of commands that wait; further ones are refused.
+const COMMAND_CAPACITY: usize = 16;
+
+/// What the writer needs.
+pub struct HistoryContext {
+    /// Directory of the content store.
+    pub state_dir: PathBuf,
+    /// Which contents are stored.
+    pub config: watch::Receiver<HistoryConfig>,
+    /// Becomes true when the daemon is ready.
+    pub ready: watch::Receiver<bool>,
+    /// The published state.
+    pub views: Arc<StatePublisher>,
+    /// The events.
+    pub journal: Journal,
+    /// Reads files of projects.
+    pub calls: ProjectCalls,
+}
+
+impl HistoryContext {
+    /// Creates the context of a running engine.
+    #[must_use]
+    pub fn new(
+        engine: &EngineHandle,
+        state_dir: PathBuf,
+        config: watch::Receiver<HistoryConfig>,
+        ready: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            state_dir,
+            config,
+            ready,
+            views: Arc::clone(&engine.views),
+            journal: engine.journal.clone(),
+            calls: engine.calls.clone(),
+        }
+    }
+}
+
+/// State of the writer.
+#[derive(Debug, Clone, Default)]
+pub struct WriterStatus {
+    /// True if versions are stored.
+    pub is_enabled: bool,
+    /// Number of the last event whose version is recorded.
+    pub stored_seq: u64,
+    /// Maximum size of the store in bytes.
+    pub max_bytes: u64,
+    /// Why nothing is stored now.
+    pub error: Option<String>,
+    /// Path of a corrupt store that was moved aside.
+    pub quarantined: Option<PathBuf>,
+}
+
+/// A request to the writer.
+enum WriterCommand {
+    /// Remove versions.
+    Purge {
+        /// Root and feature; `None` for all.
+        feature: Option<(String, FeatureSlug)>,
+        reply: oneshot::Sender<Result<PurgeResult, StoreError>>,
+    },
+    /// Store the present content of a file, which is about to be replaced.
+    Store { content: Box<PresentContent>, reply: oneshot::Sender<Result<(), StoreContentError>> },
+}
+
+/// The present content of a file.
+#[derive(Debug)]
+pub struct PresentContent {
+    /// The file.
+    pub file: VersionedFile,
+    /// Key of its artifact.
+    pub key: Box<str>,
+    /// Class of its artifact.
+    pub class: ArtifactClass,
+    /// The content.
+    pub bytes: Vec<u8>,
+    /// Permissions.
+    pub mode: u32,
+}
+
+/// A content could not be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreContentError {
+    /// Such contents are not stored.
+    #[error("its present content cannot be stored: {}", .0.as_str())]
+    NotStored(NotStored),
+    /// The store cannot be written.
+    #[error("its present content cannot be stored")]
+    Store(#[from] StoreError),
+    /// Nothing is stored.
+    #[error("its present content cannot be stored: the history is off, or its writer is busy")]
+    Unavailable,
+}
+
+/// A handle to the writer.
+#[derive(Debug)]
+pub struct HistoryWriter {
+    status: Arc<Mutex<WriterStatus>>,
+    commands: mpsc::Sender<WriterCommand>,
+    stop: watch::Sender<bool>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl HistoryWriter {
+    /// Starts the writer. Must be called in the runtime.
+    ///
+    /// # Errors
+    /// The system refuses to create a thread.
+    pub fn start(context: HistoryContext) -> io::Result<Arc<Self>> {
+        let status = Arc::new(Mutex::new(WriterStatus::default()));
+        let (commands, received) = mpsc::channel(COMMAND_CAPACITY);
+        let (stop, stopped) = watch::channel(false);
+        let runtime = tokio::runtime::Handle::current();
+        let published = Arc::clone(&status);
+        let run = move || {
+            // Reading and compressing must not delay an event.
+            let _ = rustix::process::setpriority_process(None, 19);
+            WriterThread::new(context, runtime, published, received, stopped).run();
+        };
+        let thread = std::thread::Builder::new().name("history".to_owned()).spawn(run)?;
+        Ok(Arc::new(Self { status, commands, stop, thread: Mutex::new(Some(thread)) }))
+    }
+
+    /// Returns the state of the writer.
+    #[must_use]
+    pub fn status(&self) -> WriterStatus {
+        lock(&self.status).clone()
+    }
+
+    /// Removes the versions of a feature, or all.
+    ///
+    /// # Errors
+    /// [`StoreError`]; `None` if the writer does not respond.
+    pub async fn purge(
+        &self,
+        feature: Option<(String, FeatureSlug)>,
+    ) -> Option<Result<PurgeResult, StoreError>> {
+        let (reply, result) = oneshot::channel();
+        self.commands.try_send(WriterCommand::Purge { feature, reply }).ok()?;
+        result.await.ok()
+    }
+
+    /// Stores the present content of a file, which is about to be replaced.
+    ///
+    /// # Errors
+    /// [`StoreContentError`].
+    pub async fn store(&self, content: PresentContent) -> Result<(), StoreContentError> {
+        let (reply, result) = oneshot::channel();
+        let command = WriterCommand::Store { content: Box::new(content), reply };
+        self.commands.try_send(command).map_err(|_| StoreContentError::Unavailable)?;
+        result.await.unwrap_or(Err(StoreContentError::Unavailable))
+    }
+
+    /// Stops the writer and waits for its thread. Blocks.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = lock(&self.thread).take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Why the thread wakes up.
+enum Wake {
+    Stop,
+    Command(WriterCommand),
+    Work,
+}
+
+struct WriterThread {
+    context: HistoryContext,
+    runtime: tokio::runtime::Handle,
+    status: Arc<Mutex<WriterStatus>>,
+    commands: mpsc::Receiver<WriterCommand>,
+    stop: watch::Receiver<bool>,
+    seq_updates: watch::Receiver<u64>,
+    store: Option<ContentStore>,
+    /// Identity of the store of events that the content store continues with.
+    instance: String,
+    covered_seq: u64,
+    is_swept: bool,
+    /// Features whose files are indexed for the first time: whether they existed before is not known.
+    new_features: HashSet<(String, FeatureSlug)>,
+    /// Hashes of what the baselines name, by feature.
+    named: HashMap<(String, FeatureSlug), Digest>,
+    retry_at: Option<Instant>,
+    retry_pause: Duration,
+    maintenance_at: Instant,
+    is_excluded: Box<dyn Fn(&RelPath) -> bool>,
+    config: HistoryConfig,
+}
+
+impl WriterThread {
+    fn new(
+        context: HistoryContext,
+        runtime: tokio::runtime::Handle,
+        status: Arc<Mutex<WriterStatus>>,
+        commands: mpsc::Receiver<WriterCommand>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let config = HistoryConfig::clone(&context.config.borrow());
+        Self {
+            seq_updates: context.views.subscribe(),
+            context,
+            runtime,
+            status,
+            commands,
+            stop,
+            store: None,
+            instance: String::new(),
+            covered_seq: 0,
+            is_swept: false,
+            new_features: HashSet::new(),
+            named: HashMap::new(),
+            retry_at: None,
+            retry_pause: RETRY_PAUSES.0,
+            maintenance_at: Instant::now(),
+            is_excluded: Box::new(config.exclusion_check()),
+            config,
+        }
+    }
+
+    fn run(mut self) {
+        let runtime = self.runtime.clone();
+        self.publish();
+        loop {
+            match runtime.block_on(self.wait()) {
+                Wake::Stop => break,
+                Wake::Command(command) => self.handle(command),
+                Wake::Work => {}
+            }
+            self.apply_config();
+            self.work_or_retry();
+        }
+        self.persist();
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let now = Instant::now();
+        let due = self.retry_at.unwrap_or(self.maintenance_at).saturating_duration_since(now);
+        let is_ready = *self.context.ready.borrow();
+        tokio::select! {
+            biased;
+            _ = self.stop.changed() => Wake::Stop,
+            Some(command) = self.commands.recv() => Wake::Command(command),
+            Ok(()) = self.context.config.changed() => Wake::Work,
+            Ok(()) = self.context.ready.changed(), if !is_ready => Wake::Work,
+            Ok(()) = self.seq_updates.changed(), if is_ready && self.retry_at.is_none() => {
+                tokio::time::sleep(CAPTURE_DELAY).await;
+                Wake::Work
+            }
+            () = tokio::time::sleep(due), if is_ready => Wake::Work,
+        }
+    }
+
+    fn handle(&mut self, command: WriterCommand) {
+        match command {
+            WriterCommand::Purge { feature, reply } => {
+                let purged = self.purge(feature.as_ref());
+                let _ = reply.send(purged);
+            }
+            WriterCommand::Store { content, reply } => {
+                let _ = reply.send(self.store_present(*content));
+            }
+        }
+    }
+
+    fn purge(
+        &mut self,
+        feature: Option<&(String, FeatureSlug)>,
+    ) -> Result<PurgeResult, StoreError> {
+        let selector = match feature {
+            Some((root_id, slug)) => PurgeSelector::Feature(root_id, slug),
+            None => PurgeSelector::All,
+        };
+        let result = match &mut self.store {
+            Some(store) => store.purge(selector),
+            None => ContentStore::open(&self.context.state_dir)?.purge(selector),
+        };
+        self.named.clear();
+        result
+    }
+
+    fn apply_config(&mut self) {
+        let config = HistoryConfig::clone(&self.context.config.borrow_and_update());
+        if config == self.config {
+            return;
+        }
+        self.is_excluded = Box::new(config.exclusion_check());
+        self.config = config;
+        // What is stored may be more, or less, than before.
+        self.is_swept = false;
+        self.maintenance_at = Instant::now();
+        self.retry_at = None;
+    }
+
+    fn work_or_retry(&mut self) {
+        if !self.config.is_enabled() {
+            self.persist();
+            self.store = None;
+            self.maintenance_at = Instant::now() + MAINTENANCE_INTERVAL;
+            return self.publish();
+        }
+        if self.retry_at.is_some_and(|at| Instant::now() < at) || !*self.context.ready.borrow() {
+            return;
+        }
+        let result = self.work();
+        let error = match result {
+            Ok(()) => {
+                (self.retry_at, self.retry_pause) = (None, RETRY_PAUSES.0);
+                lock(&self.status).error = None;
+                return self.publish();
+            }
+            Err(StoreError::Closed { .. }) => return,
+            Err(error) => error,
+        };
+        let text = error_chain(&error);
+        if lock(&self.status).error.as_ref() != Some(&text) {
+            warn!(error = text, "cannot store versions of artifacts; trying again");
+        }
+        lock(&self.status).error = Some(text);
+        if ContentStore::must_reopen(&error) {
+            self.store = None;
+        }
+        self.retry_at = Some(Instant::now() + self.retry_pause);
+        self.retry_pause = (self.retry_pause * 2).min(RETRY_PAUSES.1);
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let mut status = lock(&self.status);
+        status.is_enabled = self.config.is_enabled();
+        status.max_bytes = self.config.max_bytes();
+        status.stored_seq = self.covered_seq;
+    }
+
+    /// Records how far the journal is covered, so that the next run does not read it again.
+    fn persist(&mut self) {
+        if let Some(store) = &mut self.store {
+            let _ = store.record(Vec::new(), self.covered_seq);
+        }
+    }
+
+    fn work(&mut self) -> Result<(), StoreError> {
+        let mut store = match self.store.take() {
+            Some(store) => store,
+            None => self.open()?,
+        };
+        let result = self.work_with(&mut store);
+        self.store = Some(store);
+        result
+    }
+
+    fn open(&mut self) -> Result<ContentStore, StoreError> {
+        let opened = ContentStore::open_or_recreate(&self.context.state_dir, now())?;
+        if let Some(path) = opened.quarantined {
+            warn!(path = %path.display(), "the content store was corrupt and is quarantined");
+            lock(&self.status).quarantined = Some(path);
+        }
+        (self.instance, self.is_swept) = (String::new(), false);
+        self.named.clear();
+        info!(path = %opened.store.path().display(), "storing versions of artifacts");
+        Ok(opened.store)
+    }
+
+    fn work_with(&mut self, store: &mut ContentStore) -> Result<(), StoreError> {
+        let world = self.context.views.load();
+        if world.instance.is_empty() || world.degraded.is_some() {
+            return Ok(());
+        }
+        if world.instance != self.instance {
+            self.covered_seq = store.begin(&world.instance)?;
+            (self.instance, self.is_swept) = (world.instance.clone(), false);
+        }
+        self.follow_journal(store)?;
+        let world = self.context.views.load();
+        let is_due = Instant::now() >= self.maintenance_at;
+        if (is_due || !self.is_swept) && self.covered_seq >= world.seq {
+            self.sweep(store, &world)?;
+            self.is_swept = true;
+        }
+        if is_due {
+            let (mut after, time) = (0, now());
+            while let Some(last) = store.thin(after, THINNED_FILES, time, self.config.max_age())? {
+                after = last;
+            }
+            self.maintenance_at = Instant::now() + MAINTENANCE_INTERVAL;
+        }
+        self.evict(store)
+    }
+
+    fn evict(&self, store: &mut ContentStore) -> Result<(), StoreError> {
+        let evicted = store.evict(self.config.max_bytes(), now())?;
+        if evicted.named > 0 {
+            let versions = evicted.named;
+            warn!(versions, "the content store is full; removed versions that a baseline names");
+        }
+        Ok(())
+    }
+
+    /// Records the events that are published and not covered.
+    fn follow_journal(&mut self, store: &mut ContentStore) -> Result<(), StoreError> {
+        // Opened only where the recent events are not enough, and closed again.
+        let mut reader: Option<JournalReader> = None;
+        let filter = EventFilter::default();
+        loop {
+            let world = self.context.views.load();
+            if world.instance != self.instance || self.covered_seq >= world.seq {
+                return Ok(());
+            }
+            let filter = EventFilter { max_seq: Some(world.seq), ..filter.clone() };
+            let recent = self.context.views.recent_events();
+            let page = match recent.after(&self.instance, self.covered_seq, &filter) {
+                Some(page) => page,
+                None => {
+                    let journal = || self.context.journal.reader();
+                    reader.get_or_insert_with(journal).page(
+                        self.covered_seq,
+                        PAGE_EVENTS,
+                        &filter,
+                    )?
+                }
+            };
+            if page.has_gap {
+                self.is_swept = false;
+            }
+            let events: Vec<CapturedEvent> =
+                page.events.iter().filter_map(|event| capture(&event.envelope_json)).collect();
+            self.record(store, &world, events, page.last_scanned)?;
+            if *self.stop.borrow() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn record(
+        &mut self,
+        store: &mut ContentStore,
+        world: &EngineState,
+        events: Vec<CapturedEvent>,
+        last_seq: u64,
+    ) -> Result<(), StoreError> {
+        let last_of_file: HashMap<VersionedFile, u64> = events
+            .iter()
+            .filter_map(|event| match &event.what {
+                CapturedChange::Current { file, .. }
+                | CapturedChange::Deleted(file)
+                | CapturedChange::Lost(file) => Some((file.clone(), event.seq)),
+                CapturedChange::Evaluated { .. } => None,
+            })
+            .collect();
+        let (mut records, mut bytes, mut evaluated) = (Vec::new(), 0, Vec::new());
+        for event in events {
+            let CapturedEvent { seq, at, root_id, feature, what } = event;
+            let (file, change) = match what {
+                CapturedChange::Deleted(file) => (file, VersionChange::Deleted),
+                CapturedChange::Lost(file) => (file, VersionChange::Lost),
+                CapturedChange::Evaluated { former_slug } => {
+                    if let Some(former) = former_slug {
+                        store.rename_feature(&root_id, &former, &feature)?;
+                    }
+                    evaluated.push((root_id, feature));
+                    continue;
+                }
+                CapturedChange::Current { file, key, class, hash, size, is_new } => {
+                    let is_first_index = self.is_first_index(store, &root_id, &feature)?;
+                    let latest = store.latest(&file)?;
+                    let is_first = !is_first_index
+                        && (is_new && latest.is_none()
+                            || latest.is_some_and(|latest| !latest.is_current));
+                    let is_replaced = last_of_file.get(&file) != Some(&seq);
+                    let wanted = Wanted { file: &file, class, hash, size };
+                    let (content, mode) = if is_replaced {
+                        (VersionContent::NotStored(NotStored::Replaced), 0)
+                    } else {
+                        self.read(store, world, &wanted)?
+                    };
+                    if let VersionContent::Frame { frame, .. } = &content {
+                        bytes += frame.len();
+                    }
+                    (file, VersionChange::Current { key, hash, size, mode, is_first, content })
+                }
+            };
+            records.push(VersionRecord { file, seq, at, change });
+            if bytes >= MAX_BATCH_BYTES {
+                self.commit(store, std::mem::take(&mut records), seq.saturating_sub(1))?;
+                bytes = 0;
+            }
+        }
+        self.commit(store, records, last_seq)?;
+        for (root_id, feature) in evaluated {
+            if let Some((_, view)) = find(world, &root_id, &feature) {
+                self.name_baseline(store, &root_id, view)?;
+            }
+            self.new_features.remove(&(root_id, feature));
+        }
+        self.covered_seq = last_seq;
+        self.publish();
+        Ok(())
+    }
+
+    /// Writes records, and drops the versions of their files that are not kept.
+    fn commit(
+        &self,
+        store: &mut ContentStore,
+        records: Vec<VersionRecord>,
+        seq: u64,
+    ) -> Result<(), StoreError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let files: HashSet<VersionedFile> =
+            records.iter().map(|record| record.file.clone()).collect();
+        store.record(records, seq)?;
+        store.thin_files(files.iter(), now(), self.config.max_age())?;
+        self.evict(store)
+    }
+
+    /// Returns true if nothing was known of a feature when its first files were indexed.
+    fn is_first_index(
+        &mut self,
+        store: &ContentStore,
+        root_id: &str,
+        feature: &FeatureSlug,
+    ) -> Result<bool, StoreError> {
+        let key = (root_id.to_owned(), feature.clone());
+        if self.new_features.contains(&key) {
+            return Ok(true);
+        }
+        let is_new = !store.has_feature(root_id, feature)?;
+        if is_new {
+            self.new_features.insert(key);
+        }
+        Ok(is_new)
+    }
+
+    /// Reads a file and compresses it, if it has the content that is wanted.
+    fn read(
+        &self,
+        store: &ContentStore,
+        world: &EngineState,
+        wanted: &Wanted<'_>,
+    ) -> Result<(VersionContent, u32), StoreError> {
+        let not_stored = |reason| Ok((VersionContent::NotStored(reason), 0));
+        if let Some(reason) = self.refusal(&wanted.file.path, wanted.class, wanted.size) {
+            return not_stored(reason);
+        }
+        let found = find(world, &wanted.file.root_id, &wanted.file.feature);
+        let Some((project, feature)) = found else {
+            return not_stored(NotStored::Replaced);
+        };
+        if project.watch.state == WatchState::Unresponsive {
+            return not_stored(NotStored::Unreadable);
+        }
+        let (view, feature) = (Arc::clone(project), Arc::clone(feature));
+        let (path, max) = (wanted.file.path.clone(), self.config.max_file().saturating_add(1));
+        let call = move || view.read_file(&feature, &path, max);
+        let read = self.context.calls.submit_background(project.id, call);
+        let read = self.runtime.block_on(async { timeout(READ_TIMEOUT, read).await });
+        let (bytes, mode) = match read {
+            Ok(Ok(Ok(read))) => read,
+            Ok(Ok(Err(error))) if error.kind() == io::ErrorKind::NotFound => {
+                return not_stored(NotStored::Replaced);
+            }
+            _ => return not_stored(NotStored::Unreadable),
+        };
+        if Digest::of(&bytes) != wanted.hash {
+            return not_stored(NotStored::Replaced);
+        }
+        Ok((content_of(store, wanted.file, &bytes)?, mode))
+    }
+
+    /// Returns why such a content is not stored.
+    fn refusal(&self, path: &RelPath, class: ArtifactClass, size: u64) -> Option<NotStored> {
+        let is_runtime = class == ArtifactClass::Runtime && !self.config.stores_runtime();
+        if is_runtime || (self.is_excluded)(path) {
+            return Some(NotStored::Excluded);
+        }
+        (size > self.config.max_file()).then_some(NotStored::TooLarge)
+    }
+
+    /// Compares the published state with what is stored, and records the differences.
+    fn sweep(&mut self, store: &mut ContentStore, world: &EngineState) -> Result<(), StoreError> {
+        let at = now();
+        for project in world.projects.iter().filter(|project| project.ready) {
+            let mut present = HashSet::new();
+            for feature in project.features.iter().filter(|feature| feature.indexed) {
+                if feature.watch != FeatureWatchState::Live
+                    && feature.watch != FeatureWatchState::Settling
+                {
+                    // Whether its files are there is not known now.
+                    present.extend(store.feature_files(&project.root_id, feature.slug())?);
+                    continue;
+                }
+                self.sweep_feature(store, world, project, feature, &mut present)?;
+            }
+            let lost: Vec<VersionRecord> = store
+                .current_files(&project.root_id)?
+                .into_iter()
+                .filter(|file| !present.contains(file))
+                .map(|file| VersionRecord { file, seq: world.seq, at, change: VersionChange::Lost })
+                .collect();
+            if !lost.is_empty() {
+                store.record(lost, self.covered_seq)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep_feature(
+        &mut self,
+        store: &mut ContentStore,
+        world: &EngineState,
+        project: &ProjectView,
+        feature: &FeatureView,
+        present: &mut HashSet<VersionedFile>,
+    ) -> Result<(), StoreError> {
+        let root_id = &project.root_id;
+        for entry in feature.entries.iter() {
+            let artifact = &entry.artifact;
+            let file = VersionedFile {
+                root_id: root_id.clone(),
+                feature: feature.slug().clone(),
+                path: artifact.relative_path.clone(),
+            };
+            let Some(hash) = artifact.hash() else { continue };
+            let latest =
+                store.latest(&file)?.filter(|latest| latest.is_current && latest.hash == hash);
+            let (class, size) = (artifact.artifact_class, artifact.size_bytes);
+            let is_refused = self.refusal(&file.path, class, size).is_some();
+            // Text does not become binary, and what was evicted would be evicted again.
+            let is_final = |reason| matches!(reason, NotStored::Binary | NotStored::Evicted);
+            let is_settled = latest.is_some_and(|latest| {
+                latest.is_stored() || is_refused || latest.not_stored.is_some_and(is_final)
+            });
+            if !is_settled {
+                let wanted = Wanted { file: &file, class, hash, size };
+                let (content, mode) = self.read(store, world, &wanted)?;
+                let change = VersionChange::Current {
+                    key: artifact.artifact_key.clone(),
+                    hash,
+                    size,
+                    mode,
+                    is_first: false,
+                    content,
+                };
+                let record =
+                    VersionRecord { file: file.clone(), seq: world.seq, at: now(), change };
+                self.commit(store, vec![record], self.covered_seq)?;
+            }
+            present.insert(file);
+        }
+        self.name_baseline(store, root_id, feature)
+    }
+
+    /// Records which contents the baseline of a feature names, if that changed.
+    fn name_baseline(
+        &mut self,
+        store: &mut ContentStore,
+        root_id: &str,
+        feature: &FeatureView,
+    ) -> Result<(), StoreError> {
+        let artifacts = match &feature.metadata.baseline {
+            BaselineFile::Valid(baseline) => baseline.artifacts.as_deref().unwrap_or_default(),
+            BaselineFile::Absent => &[],
+            // What it named is not known.
+            BaselineFile::Corrupt(_) => return Ok(()),
+        };
+        let hashes: Vec<Digest> = artifacts.iter().map(|one| one.content_hash_sha256).collect();
+        let all: Vec<u8> = hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
+        let key = (root_id.to_owned(), feature.slug().clone());
+        let fingerprint = Digest::of(&all);
+        if self.named.get(&key) != Some(&fingerprint) {
+            store.set_named(root_id, feature.slug(), &hashes)?;
+            self.named.insert(key, fingerprint);
+        }
+        Ok(())
+    }
+
+    fn store_present(&mut self, content: PresentContent) -> Result<(), StoreContentError> {
+        let PresentContent { file, key, class, bytes, mode } = content;
+        if !self.config.is_enabled() {
+            return Err(StoreContentError::Unavailable);
+        }
+        let size = bytes.len() as u64;
+        if let Some(reason) = self.refusal(&file.path, class, size) {
+            return Err(StoreContentError::NotStored(reason));
+        }
+        // What is pending comes first.
+        self.work()?;
+        let seq = self.covered_seq;
+        let Some(store) = &mut self.store else { return Err(StoreContentError::Unavailable) };
+        let content = content_of(store, &file, &bytes)?;
+        if let VersionContent::NotStored(reason) = content {
+            return Err(StoreContentError::NotStored(reason));
+        }
+        let hash = Digest::of(&bytes);
+        let change = VersionChange::Current { key, hash, size, mode, is_first: false, content };
+        store.record(vec![VersionRecord { file, seq, at: now(), change }], seq)?;
+        Ok(())
+    }
+}
+
+/// A version that is to be stored.
+struct Wanted<'a> {
+    file: &'a VersionedFile,
+    class: ArtifactClass,
+    hash: Digest,
+    size: u64,
+}
+
+/// Compresses a content, and compares it with the version before.
+pub(super) fn content_of(
+    store: &ContentStore,
+    file: &VersionedFile,
+    bytes: &[u8],
+) -> Result<VersionContent, StoreError> {
+    if !is_text(bytes) {
+        return Ok(VersionContent::NotStored(NotStored::Binary));
+    }
+    let before = match store.latest(file)? {
+        Some(latest) if latest.is_current && latest.is_stored() => store.content(&latest.hash)?,
+        Some(latest) if latest.is_current => None,
+        _ => Some(Vec::new()),
+    };
+    let lines = before.and_then(|before| count_changed_lines(&before, bytes));
+    Ok(match compress(bytes) {
+        Ok(frame) => VersionContent::Frame { frame, lines },
+        Err(_) => VersionContent::NotStored(NotStored::Unreadable),
+    })
+}
+
+fn find<'w>(
+    world: &'w EngineState,
+    root_id: &str,
+    slug: &FeatureSlug,
+) -> Option<(&'w Arc<ProjectView>, &'w Arc<FeatureView>)> {
+    let project = world.projects.iter().find(|project| project.root_id == root_id)?;
+    let feature = project.features.iter().find(|feature| feature.slug() == slug)?;
+    Some((project, feature))
+}
+
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}

@@ -1,0 +1,199 @@
+//! `diff`, `log`, `show --at` and `history`, with and without a daemon.
+
+use std::fs;
+
+use super::{versions, wait_until_stored};
+use crate::support::client::RunningCommand;
+use crate::support::{FEATURE, Project, run, sha256};
+
+const SPEC: &str = "kitty-specs/001-x/spec.md";
+
+#[test]
+fn diff_shows_what_changed_since_the_baseline() {
+    let project = Project::complete();
+    project.write(SPEC, "# Spec\n\none two\nthree\n");
+    let daemon = project.start_daemon();
+    wait_until_stored(&daemon);
+    project.run_client(&["baseline", "accept", FEATURE]).assert_success();
+    assert_eq!(project.run_client(&["diff", FEATURE]).code, 0);
+    project.write(SPEC, "# Spec\n\none 2\nthree\nfour");
+    project.write("kitty-specs/001-x/new.md", "new\n");
+    fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
+    fs::rename(project.feature_dir().join("tasks.md"), project.feature_dir().join("jobs.md"))
+        .unwrap();
+    let diff = project.run_client(&["diff", FEATURE]);
+    assert_eq!(diff.code, 1, "{diff:?}");
+    let expected = "\
+diff --git a/kitty-specs/001-x/jobs.md b/kitty-specs/001-x/jobs.md
+similar";
+    assert!(!diff.stdout.contains(expected));
+    for part in [
+        "rename from kitty-specs/001-x/tasks.md\nrename to kitty-specs/001-x/jobs.md\n",
+        "diff --git a/kitty-specs/001-x/new.md b/kitty-specs/001-x/new.md\nnew file mode 100644\n\
+         --- /dev/null\n+++ b/kitty-specs/001-x/new.md\n@@ -0,0 +1 @@\n+new\n",
+        "deleted file mode 100644\n--- a/kitty-specs/001-x/plan.md\n+++ /dev/null\n@@ -1 +0,0 @@\n\
+         -# Plan\n",
+        "@@ -1,4 +1,5 @@\n # Spec\n \n-one two\n+one 2\n three\n+four\n\
+         \\ No newline at end of file\n",
+    ] {
+        assert!(diff.stdout.contains(part), "{part}\nis not in\n{}", diff.stdout);
+    }
+    // The patch turns the accepted state into the present one.
+    let stat = project.run_client(&["diff", FEATURE, "--stat"]);
+    assert_eq!(stat.code, 1);
+    assert!(stat.stdout.contains("changed spec.md +2 -1"), "{}", stat.stdout);
+    assert!(stat.stdout.ends_with("4 files, +3 -2\n"), "{}", stat.stdout);
+    let json = project.run_client(&["diff", FEATURE, "spec.md", "--json"]).json();
+    let file = &json["files"][0];
+    assert_eq!((&file["kind"], &file["added_lines"]), (&"changed".into(), &2.into()));
+    let marked = &file["hunks"][0]["lines"][2];
+    assert_eq!((&marked["text"], &marked["changed"][0][0]), (&"one two".into(), &4.into()));
+    // Reversed, and without a daemon.
+    let back =
+        project.run_client(&["diff", FEATURE, "spec.md", "--from", "now", "--to", "baseline"]);
+    assert!(back.stdout.contains("-one 2\n+one two\n"), "{}", back.stdout);
+    daemon.stop();
+    let local = project.run(&["diff", FEATURE, "spec.md"]);
+    assert_eq!((local.code, local.stdout.matches("\n+one 2\n").count()), (1, 1), "{local:?}");
+    project.run(&["diff", FEATURE, "--from", "x"]).assert_failure(2, "`x` is not a revision");
+    project.run(&["diff", FEATURE, "none.md"]).assert_failure(2, "there is no artifact `none.md`");
+    project.run(&["diff", FEATURE, "--from", "@1"]).assert_failure(2, "nothing is kept of @1");
+}
+
+#[test]
+fn versions_are_listed_and_shown() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    wait_until_stored(&daemon);
+    for text in ["# Spec\n\ntwo\n", "# Spec\n\nthree\nmore\n"] {
+        project.write(SPEC, text);
+        wait_until_stored(&daemon);
+    }
+    fs::remove_file(project.feature_dir().join("spec.md")).unwrap();
+    wait_until_stored(&daemon);
+    let log = project.run_client(&["log", FEATURE, "spec.md", "--json"]).json();
+    let rows = log["versions"].as_array().unwrap();
+    assert_eq!(rows.len(), 3, "{log:#}");
+    assert_eq!((&rows[0]["added_lines"], &rows[0]["removed_lines"]), (&2.into(), &1.into()));
+    assert_eq!((&rows[0]["end"], &rows[1]["end"]), (&"deleted".into(), &"changed".into()));
+    assert_eq!(rows[2]["added_lines"], serde_json::Value::Null, "it was there before");
+    let text = project.run_client(&["log", FEATURE]).assert_success().stdout;
+    assert!(text.contains("+2 -1") && text.contains("deleted"), "{text}");
+
+    let seq = rows[1]["from_seq"].as_u64().unwrap();
+    let hash = sha256(b"# Spec\n");
+    for at in [format!("@{seq}"), rows[1]["from"].as_str().unwrap().to_owned()] {
+        let shown = project.run_client(&["show", FEATURE, "spec.md", "--at", &at]);
+        assert_eq!(shown.assert_success().stdout, "# Spec\n\ntwo\n", "{at}");
+    }
+    let shown = project.run_client(&["show", FEATURE, "spec.md", "--at", &hash[..8]]);
+    assert_eq!(shown.assert_success().stdout, "# Spec\n");
+    let absent = project.run_client(&["show", FEATURE, "spec.md", "--at", "now"]);
+    absent.assert_failure(1, "spec.md does not exist in now");
+    daemon.stop();
+    let shown = project.run(&["show", FEATURE, "plan.md", "--at", "now"]);
+    assert_eq!(shown.assert_success().stdout, "# Plan\n");
+    let log = project.run(&["log", FEATURE, "spec.md", "--json"]).json();
+    assert_eq!(log["versions"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn watch_shows_the_numbers_of_changed_lines() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    wait_until_stored(&daemon);
+    let mut watch = RunningCommand::start(project.client_command(&["watch"]));
+    watch.lines_until("no baseline");
+    // A busy machine may not know them soon enough.
+    for n in 0.. {
+        project.write(SPEC, format!("# Spec\n\n{n}\n{n}\n"));
+        if watch.lines_until("modified").last().unwrap().ends_with(" +2 -2") {
+            break;
+        }
+        wait_until_stored(&daemon);
+        assert!(n < 20, "never");
+    }
+    watch.interrupt();
+    daemon.stop();
+}
+
+#[test]
+fn excluded_large_and_binary_files_are_listed_as_not_stored() {
+    let project = Project::complete()
+        .config("history: {max_file: 1000, exclude: ['**/private*']}\n")
+        .artifact("private.md", "key\n")
+        .artifact("large.md", "x".repeat(1_001))
+        .artifact("image.bin", b"a\0b");
+    let daemon = project.start_daemon();
+    let status = wait_until_stored(&daemon);
+    assert_eq!(status["not_stored"], 0, "{status:#}");
+    for (path, reason) in
+        [("private.md", "excluded"), ("large.md", "too_large"), ("image.bin", "binary")]
+    {
+        let reasons: Vec<Option<String>> =
+            versions(&daemon, path).into_iter().map(|version| version.1).collect();
+        assert_eq!(reasons, [Some(reason.to_owned())], "{path}");
+    }
+    project.run_client(&["baseline", "accept", FEATURE]).assert_success();
+    project.write("kitty-specs/001-x/private.md", "other\n");
+    let diff = project.run_client(&["diff", FEATURE]);
+    assert_eq!((diff.code, &*diff.stdout), (1, ""), "{diff:?}");
+    assert!(diff.stderr.contains("private.md: a version is not stored"), "{}", diff.stderr);
+    daemon.stop();
+}
+
+#[test]
+fn purge_removes_versions_and_status_reports_what_is_stored() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    wait_until_stored(&daemon);
+    let status = project.run_client(&["history", "status"]).assert_success().stdout;
+    assert!(status.contains("5 versions") || status.contains("4 versions"), "{status}");
+    let purged = project.run_client(&["history", "purge", FEATURE, "--json"]).json();
+    assert!(purged["versions"].as_u64().unwrap() >= 4, "{purged}");
+    assert_eq!(versions(&daemon, "").len(), 0);
+    // It continues with the next change.
+    project.write(SPEC, "# Again\n");
+    wait_until_stored(&daemon);
+    assert_eq!(versions(&daemon, "spec.md").len(), 1);
+    daemon.stop();
+    assert!(project.run(&["history", "status", "--json"]).json()["versions"].as_u64().unwrap() > 0);
+    project.run(&["history", "purge"]).assert_success();
+    assert_eq!(project.run(&["history", "status", "--json"]).json()["versions"], 0);
+}
+
+#[test]
+fn nothing_is_stored_where_the_history_is_off() {
+    let project = Project::complete().config("history: {enabled: false}\n");
+    let daemon = project.start_daemon();
+    let status = daemon.get_json("/api/history");
+    assert_eq!((&status["enabled"], &status["backlog"]), (&false.into(), &0.into()));
+    assert!(!project.state_dir().join("history.sqlite3").exists());
+    // A reload turns it on.
+    let project = project.config("history: {enabled: true}\n");
+    run(project.client_command(&["config", "check"]), crate::support::COMMAND_TIMEOUT);
+    crate::support::wait::wait_for("the history to be on", || {
+        let status = daemon.get_json("/api/history");
+        (status["versions"].as_u64()? >= 4).then_some(())
+    });
+    daemon.stop();
+}
+
+#[test]
+fn corrupt_content_store_is_moved_aside_without_losing_events() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    wait_until_stored(&daemon);
+    let last = daemon.get_json("/api/status")["seq"].clone();
+    daemon.stop();
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(project.state_dir().join(format!("history.sqlite3{suffix}")));
+    }
+    fs::write(project.state_dir().join("history.sqlite3"), "no database ".repeat(1_000)).unwrap();
+    let daemon = project.start_daemon();
+    let status = wait_until_stored(&daemon);
+    assert!(status["quarantined"].as_str().unwrap().contains("corrupt-"), "{status:#}");
+    assert!(status["versions"].as_u64().unwrap() >= 4, "{status:#}");
+    assert_eq!(daemon.get_json("/api/status")["seq"], last);
+    daemon.stop();
+}
