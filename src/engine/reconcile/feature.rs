@@ -87,6 +87,8 @@ pub(super) struct Visibility {
     pub(super) metadata_blocker: Option<UnknownReason>,
     /// Since when the feature's directory is missing.
     pub(super) gone_since: Option<Timestamp>,
+    /// The same as it was committed last.
+    pub(super) committed_gone_since: Option<Timestamp>,
     /// The newest listing that was applied. An older one may be of an earlier state.
     newest_listing: Option<EffectId>,
     /// Number of entries in the last complete listing, and found since: no fewer than there are.
@@ -276,7 +278,11 @@ impl FeatureState {
             state_files,
             ignore_exceptions,
             work: PathWork::new(settings.times),
-            visibility: Visibility { metadata_blocker, ..Visibility::default() },
+            visibility: Visibility {
+                metadata_blocker,
+                committed_gone_since: stored.gone_since,
+                ..Visibility::default()
+            },
             hidden,
             initial: Some(InitialComparison { deadline: Duration::ZERO }),
             git: HeldChanges::default(),
@@ -386,7 +392,7 @@ impl FeatureState {
         let is_missing = state == PathState::Missing;
         let is_outdated = is_older(self.visibility.mounts_changed)
             || is_missing && is_older(self.visibility.other_mounts_changed);
-        if is_outdated && !is_planted(Bug::DecideAcrossMounts) {
+        if is_outdated {
             let kind = if check.again { CheckKind::Check } else { check.kind };
             followups.push(Followup::Check(path.clone(), kind));
             return followups;

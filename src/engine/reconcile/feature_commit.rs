@@ -59,7 +59,10 @@ impl FeatureState {
     pub(in crate::engine) fn is_no_change(&self, commit: &FeatureCommit) -> bool {
         let same = match &commit.last_published {
             Some(last) => self.publication.last.as_ref() == Some(last),
-            None => commit.absent.as_ref() == Some(&self.absent),
+            None => {
+                commit.absent.as_ref() == Some(&self.absent)
+                    && commit.gone_since == self.visibility.committed_gone_since
+            }
         };
         commit.is_empty() && same
     }
@@ -127,6 +130,7 @@ impl FeatureState {
         self.pending =
             PendingChanges { evaluation_owed: true, dir, mounts, ..PendingChanges::default() };
         self.git.unchecked_since = Some(newest);
+        self.visibility.committed_gone_since = commit.gone_since;
         self.absent = commit.absent.unwrap_or_default();
         let changes_tombstones =
             !commit.tombstones.is_empty() || !commit.cleared_tombstones.is_empty();

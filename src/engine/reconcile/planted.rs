@@ -24,8 +24,6 @@ pub(in crate::engine) enum Bug {
     TombstonesHideSpecs,
     /// What a mount hides is deleted.
     DeleteHidden,
-    /// What was found before mounts changed counts afterwards.
-    DecideAcrossMounts,
 }
 
 /// Returns true if a bug is planted on this thread.

@@ -558,6 +558,12 @@ impl Checks {
                 return Err(Violation::new(text));
             }
         }
+        for (slug, view) in by_slug(&status.features) {
+            let stored = store.row(index, slug).and_then(|row| row.gone_since);
+            if view.watch == FeatureWatchState::Gone && stored.is_none() {
+                return Err(Violation::new(format!("when {slug} was deleted is not stored")));
+            }
+        }
         // What is polled is examined every two seconds.
         if status.watch.state == WatchState::Live && !state.is_at_rest() {
             return Err(Violation::new(format!("project {index} does not come to rest")));
