@@ -35,7 +35,7 @@ impl PathTemplate {
     /// does what looks like a variable in a value.
     ///
     /// # Errors
-    /// [`PatternError`] if the result is not a pattern, or longer than [`MAX_RESOLVED_BYTES`].
+    /// [`PatternError`] if the result is not a pattern, or longer than 4,096 bytes.
     pub fn resolve<'v>(
         &self,
         value: &dyn Fn(&str) -> Option<&'v str>,
