@@ -153,6 +153,8 @@ fn permanently_rejected_event_is_dead_lettered_until_retried_or_dropped() {
         let events = journal(&daemon);
         events.iter().filter(|event| event["feature_slug"] == FEATURE).count() as u64
     };
+    // All events are in the journal.
+    daemon.status();
     let rejected = wait_for("all events of the feature to be dead letters", || {
         let sink = sink(&daemon);
         (sink["state"] == "dead_letters" && sink["lag"] == 0).then_some(sink)
