@@ -19,6 +19,7 @@
 //! use dossierd::core::inventory::Inventory;
 //! use dossierd::core::manifest::MissionType;
 //! use dossierd::core::path::{FeatureSlug, RelPath};
+//! use dossierd::core::pattern::PatternSet;
 //! use dossierd::core::snapshot::MissionDossierSnapshot;
 //! use dossierd::core::time::Timestamp;
 //! use uuid::Uuid;
@@ -32,6 +33,7 @@
 //!     mission: None,
 //!     named_step: None,
 //!     step_inputs: StepInputs::default(),
+//!     state_files: PatternSet::default(),
 //!     step: CurrentStep::default(),
 //!     unknown_reason: None,
 //! });
