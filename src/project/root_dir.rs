@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, fchmod, fstat, mkdirat, openat, renameat,
-    renameat_with, statat, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, mkdirat, openat,
+    renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use uuid::Uuid;
@@ -346,33 +346,36 @@ impl RootDir {
         let parent = self.open_parent(path)?;
         let (dir, name) = (parent.as_fd(), path.file_name());
         let temporary = temporary_name();
+        let is_same = |name: &[u8]| {
+            let found = read_regular(self.open_at(dir, name, READ_FLAGS), MAX_EXCHANGED_BYTES);
+            found.is_ok_and(|found| found.is_some_and(|bytes| is_expected(&bytes)))
+        };
         begin_long_step(SYNC_LIMIT);
-        let exchange = || {
-            write_new_with_mode(dir, &temporary, bytes, mode)?.sync_all()?;
+        let write = || {
+            let file = write_new_with_mode(dir, &temporary, bytes, mode)?;
+            file.sync_all()?;
+            let own = VersionId::of(&fstat(&file)?);
             match renameat_with(dir, &temporary, dir, name, RenameFlags::EXCHANGE) {
                 // The file system knows only the plain form.
                 Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                    let present =
-                        read_regular(self.open_at(dir, name, READ_FLAGS), MAX_EXCHANGED_BYTES);
-                    let is_same =
-                        present.is_ok_and(|bytes| bytes.is_some_and(|bytes| is_expected(&bytes)));
+                    let is_same = is_same(name);
                     if is_same {
                         renameat(dir, &temporary, dir, name)?;
                     }
-                    return Ok(is_same);
+                    Ok(Written::Plainly { is_same })
                 }
-                exchanged => exchanged?,
+                exchanged => exchanged.map(|()| Written::Exchanged(own)).map_err(io::Error::from),
             }
-            let former =
-                read_regular(self.open_at(dir, &*temporary, READ_FLAGS), MAX_EXCHANGED_BYTES);
-            let is_same =
-                former.is_ok_and(|former| former.is_some_and(|bytes| is_expected(&bytes)));
-            if !is_same {
-                rename_to(dir, &temporary, name, RenameFlags::EXCHANGE)?;
-            }
-            Ok(is_same)
         };
-        let result = exchange();
+        let result = match write() {
+            Ok(Written::Exchanged(own)) if !is_same(temporary.as_bytes()) => {
+                // From here on the temporary file is that of another program, until it is put back.
+                return put_back(dir, &temporary, name, &own).map(|()| false);
+            }
+            Ok(Written::Exchanged(_)) => Ok(true),
+            Ok(Written::Plainly { is_same }) => Ok(is_same),
+            Err(error) => Err(error),
+        };
         let _ = unlinkat(dir, &temporary, AtFlags::empty());
         sync_dir(dir)?;
         result
@@ -528,6 +531,51 @@ fn rename_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8], flags: RenameFlags)
         let _ = unlinkat(dir, &temporary, AtFlags::empty());
     }
     result
+}
+
+/// How a file was written in the place of another one.
+enum Written {
+    /// It was exchanged for the other one, which has the temporary name.
+    Exchanged(VersionId),
+    /// It was renamed, if the other one had the expected content just before.
+    Plainly { is_same: bool },
+}
+
+/// What identifies one version of a file: device, inode, size and time of modification.
+#[derive(PartialEq, Eq)]
+struct VersionId(u64, u64, i64, (i64, i64));
+
+impl VersionId {
+    fn of(stat: &Stat) -> Self {
+        let modified = (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or_default());
+        Self(stat.st_dev, stat.st_ino, stat.st_size, modified)
+    }
+}
+
+/// Exchanges the file of another program back to its name and removes `own`, which is there. If that was
+/// replaced again meanwhile, its newest content gets the name. A file that is not `own` is never removed:
+/// the error names it.
+fn put_back(dir: BorrowedFd<'_>, temporary: &str, name: &[u8], own: &VersionId) -> io::Result<()> {
+    let kept = |error: io::Error| {
+        io::Error::new(error.kind(), format!("{error}; its former content is kept as {temporary}"))
+    };
+    let exchange = || match renameat_with(dir, temporary, dir, name, RenameFlags::EXCHANGE) {
+        // It was removed meanwhile.
+        Err(Errno::NOENT) => rename_to(dir, temporary, name, RenameFlags::NOREPLACE),
+        exchanged => exchanged.map_err(io::Error::from),
+    };
+    exchange().map_err(kept)?;
+    let stat = match statat(dir, temporary, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return sync_dir(dir),
+        stat => stat.map_err(|error| kept(error.into()))?,
+    };
+    if VersionId::of(&stat) != *own {
+        exchange().map_err(kept)?;
+        sync_dir(dir)?;
+        return Err(kept(io::Error::other("another program writes it at the same time")));
+    }
+    unlinkat(dir, temporary, AtFlags::empty())?;
+    sync_dir(dir)
 }
 
 /// Renames a file in a directory; the file system must know the flags, or nothing is renamed unless the

@@ -94,3 +94,38 @@ fn created_and_exchanged_files_lose_nothing() {
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
     assert_eq!(root_dir.list(Some(&path("a/b"))).unwrap().len(), 1, "no temporary file");
 }
+
+#[test]
+fn content_that_is_written_during_an_exchange_is_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let root_dir = RootDir::open(dir.path()).unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let contents = || {
+        let entries = std::fs::read_dir(dir.path()).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let mut contents: Vec<_> =
+            paths.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        contents.sort();
+        contents
+    };
+    // While the file is examined it is saved again, as editors do.
+    std::fs::write(at("file"), "first save").unwrap();
+    let save_again = |_: &[u8]| {
+        std::fs::write(at("new"), "second save").unwrap();
+        std::fs::rename(at("new"), at("file")).unwrap();
+        false
+    };
+    let error = root_dir.exchange_file(&path("file"), b"restored", 0, save_again).unwrap_err();
+    assert!(error.to_string().contains("is kept as .dossierd-"), "{error}");
+    assert_eq!(std::fs::read_to_string(at("file")).unwrap(), "second save");
+    assert_eq!(contents(), ["first save", "second save"]);
+
+    // And it is removed.
+    let remove = |_: &[u8]| {
+        std::fs::remove_file(at("file")).unwrap();
+        false
+    };
+    assert!(!root_dir.exchange_file(&path("file"), b"restored", 0, remove).unwrap());
+    assert_eq!(std::fs::read_to_string(at("file")).unwrap(), "second save");
+    assert_eq!(contents(), ["first save", "second save"]);
+}
