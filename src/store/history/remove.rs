@@ -1,4 +1,4 @@
-//! Removes versions: those that thinning drops, those that a full store gives up, and those that a
+//! Removes versions: those that thinning drops, those that a full store evicts, and those that a
 //! person purges. Which ones is decided by `core::history::thinning`.
 
 use std::time::Duration;
@@ -134,7 +134,7 @@ impl ContentStore {
                 result.versions += removed;
                 result.named += named;
                 for candidate in batch {
-                    give_up(&transaction, candidate)?;
+                    evict_one(&transaction, candidate)?;
                 }
                 transaction.execute(
                     "UPDATE history SET evicted = evicted + ?1, evicted_named = evicted_named + ?2,
@@ -178,7 +178,13 @@ impl ContentStore {
             transaction.commit()?;
             // A frame may still be in the WAL, and in parts of pages that are not in use.
             connection.execute_batch("VACUUM")?;
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            let is_busy: bool =
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+            if is_busy {
+                let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+                let text = "a reader uses the WAL, which holds contents; purge again";
+                return Err(rusqlite::Error::SqliteFailure(busy, Some(text.to_owned())));
+            }
             Ok(PurgeResult {
                 versions: versions as u64,
                 contents: contents.saturating_sub(left).cast_unsigned(),
@@ -304,8 +310,8 @@ fn candidates(connection: &Connection) -> rusqlite::Result<Vec<Candidate>> {
     rows.collect()
 }
 
-/// Gives up the content of a version. One that is current or named stays listed as evicted.
-fn give_up(transaction: &Transaction<'_>, candidate: &Candidate) -> rusqlite::Result<()> {
+/// Removes the content of a version. One that is current or named stays listed as evicted.
+fn evict_one(transaction: &Transaction<'_>, candidate: &Candidate) -> rusqlite::Result<()> {
     if !candidate.order.is_current && !candidate.order.is_named {
         return remove_version(transaction, candidate.id);
     }

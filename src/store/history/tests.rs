@@ -178,6 +178,20 @@ fn full_store_spares_newest_and_named_versions_of_other_files() {
 }
 
 #[test]
+fn purge_that_a_reader_keeps_from_the_wal_is_no_success() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = opened(dir.path());
+    store.connection.busy_timeout(Duration::ZERO).unwrap();
+    store.record(vec![current("a", 1, 1, b"secret\n")], 1).unwrap();
+    let reader = Connection::open(store.path()).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM version").unwrap();
+    let error = store.purge(PurgeSelector::All).unwrap_err();
+    assert!(crate::core::error::error_chain(&error).contains("purge again"), "{error}");
+    reader.execute_batch("COMMIT").unwrap();
+    store.purge(PurgeSelector::All).unwrap();
+}
+
+#[test]
 fn purge_leaves_no_frame_in_any_file() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = opened(dir.path());
