@@ -638,14 +638,22 @@ impl WriterThread {
         for project in world.projects.iter().filter(|project| project.ready) {
             let mut present = HashSet::new();
             for feature in project.features.iter().filter(|feature| feature.indexed) {
-                if feature.watch != FeatureWatchState::Live
-                    && feature.watch != FeatureWatchState::Settling
-                {
-                    // Whether its files are there is not known now.
-                    present.extend(store.feature_files(&project.root_id, feature.slug())?);
-                    continue;
+                let (is_listed, is_complete) = match feature.watch {
+                    FeatureWatchState::Live | FeatureWatchState::Settling => (true, true),
+                    // It is polled, or has more files than are listed.
+                    FeatureWatchState::Degraded => (true, false),
+                    FeatureWatchState::Unreadable
+                    | FeatureWatchState::Unavailable
+                    | FeatureWatchState::Unresponsive
+                    | FeatureWatchState::Gone => (false, false),
+                };
+                if is_listed {
+                    self.sweep_feature(store, world, project, feature, &mut present)?;
                 }
-                self.sweep_feature(store, world, project, feature, &mut present)?;
+                if !is_complete {
+                    // Whether the other files are there is not known now.
+                    present.extend(store.feature_files(&project.root_id, feature.slug())?);
+                }
             }
             let lost: Vec<VersionRecord> = store
                 .current_files(&project.root_id)?
