@@ -17,7 +17,9 @@ use crate::api::request::body;
 use crate::api::request::engine_call::call_engine;
 use crate::api::request::project_call::call_project;
 use crate::api::request::query::Parameters;
-use crate::api::request::resolve::{ResolvedFeature, resolve_feature, sync_feature};
+use crate::api::request::resolve::{
+    ResolvedFeature, resolve_current_feature, resolve_feature, sync_feature,
+};
 use crate::api::request::wait::wait_until;
 use crate::api::response::json::{WithSync, set_sync_headers};
 use crate::api::response::render::short_json_response;
@@ -59,14 +61,7 @@ pub(crate) async fn accept_baseline(
     body: Body,
 ) -> Result<Response, Problem> {
     let request: AcceptRequest = body::read_json(body).await?.unwrap_or_default();
-    let (resolved, _) = resolve_feature(&api, &parameters).await?;
-    // With or without `sync=true`: the state that is accepted is the current one.
-    let (resolved, sync) = sync_feature(&api, &resolved, &parameters).await?;
-    if let Some(reason) = &sync.synced_reason {
-        let detail = format!("the current state is not known: {reason}");
-        let problem = Problem::new(ProblemCode::NotEvaluated, detail, HintCode::NotSynced);
-        return Err(problem.with_candidates(vec![resolved.candidate()]));
-    }
+    let (resolved, _) = resolve_current_feature(&api, &parameters).await?;
     let feature = resolved.clone();
     let counting = resolved.feature.metadata.baseline_scope;
     let scope = request.scope.unwrap_or(counting);

@@ -16,7 +16,9 @@ use tokio::time::timeout;
 use crate::api::request::body;
 use crate::api::request::project_call::call_project;
 use crate::api::request::query::Parameters;
-use crate::api::request::resolve::{ResolvedFeature, resolve_feature, sync_feature};
+use crate::api::request::resolve::{
+    ResolvedFeature, resolve_current_feature, resolve_feature, sync_feature,
+};
 use crate::api::response::byte_budget::CONTENT_BYTES;
 use crate::api::response::json::{WithSync, json_bytes_response, set_sync_headers};
 use crate::api::response::problem::internal_error;
@@ -201,14 +203,7 @@ pub(crate) async fn restore_files(
     body: Body,
 ) -> Result<Response, Problem> {
     let request: RestoreRequest = body::read_json(body).await?.unwrap_or_default();
-    let (resolved, _) = resolve_feature(&api, &parameters).await?;
-    // With or without `sync=true`: what is replaced is the current state.
-    let (resolved, sync) = sync_feature(&api, &resolved, &parameters).await?;
-    if let Some(reason) = &sync.synced_reason {
-        let detail = format!("the current state is not known: {reason}");
-        let problem = Problem::new(ProblemCode::NotEvaluated, detail, HintCode::NotSynced);
-        return Err(problem.with_candidates(vec![resolved.candidate()]));
-    }
+    let (resolved, sync) = resolve_current_feature(&api, &parameters).await?;
     let _permit = HISTORY_PERMITS.acquire().await.map_err(|TurnTimeout| too_busy())?;
     let dry_run = request.dry_run;
     let steps = {

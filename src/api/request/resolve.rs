@@ -178,6 +178,22 @@ pub(crate) async fn sync_feature(
     }
 }
 
+/// Returns the feature that a request changes, in its current state, with or without `sync=true`. Fails if
+/// that is not known.
+pub(crate) async fn resolve_current_feature(
+    api: &ApiState,
+    parameters: &Parameters,
+) -> Result<(ResolvedFeature, SyncStatus), Problem> {
+    let (resolved, _) = resolve_feature(api, parameters).await?;
+    let (resolved, sync) = sync_feature(api, &resolved, parameters).await?;
+    if let Some(reason) = &sync.synced_reason {
+        let detail = format!("the current state is not known: {reason}");
+        let problem = Problem::new(ProblemCode::NotEvaluated, detail, HintCode::NotSynced);
+        return Err(problem.with_candidates(vec![resolved.candidate()]));
+    }
+    Ok((resolved, sync))
+}
+
 /// Returns the feature as it is published now.
 pub(crate) fn current_feature(
     api: &ApiState,
