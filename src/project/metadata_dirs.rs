@@ -97,6 +97,12 @@ impl MetadataKind {
     }
 }
 
+/// Returns true for the directory that contains those of [`is_dossier_dir`].
+#[must_use]
+pub fn is_dossiers_home(path: &RelPath) -> bool {
+    DossiersHome::ALL.iter().any(|home| home.dir().as_bytes() == path.as_bytes())
+}
+
 /// Returns true for the directory of a feature's baseline.
 #[must_use]
 pub fn is_dossier_dir(path: &RelPath) -> bool {

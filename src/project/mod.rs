@@ -66,7 +66,7 @@ pub use identity::Machine;
 pub use inputs::FeatureInputs;
 pub use layouts::{LayoutPaths, LayoutSource};
 pub use locate::{LocateError, Located, Locator, LoneFeature};
-pub use metadata_dirs::{MetadataKind, is_dossier_dir, name_of_baseline};
+pub use metadata_dirs::{MetadataKind, is_dossier_dir, is_dossiers_home, name_of_baseline};
 pub use missions::ManifestDiagnostics;
 pub use missions::user_layouts_dir;
 pub use project_config::WorktreeHandling;

@@ -194,9 +194,13 @@ impl ProjectIo {
                 let missing = dirs.iter().filter(is_missing).count();
                 Event::RemovalSampled { tag, missing }
             }
-            Effect::WatchDossierDir { tag, path } => {
+            Effect::WatchDossierDir { tag, path, contains_others } => {
                 self.watches.watch_missing([path.clone()]);
-                let has_baseline = has_baseline_file(&path);
+                let has_baseline = if contains_others {
+                    self.watch_dossier_dirs()
+                } else {
+                    has_baseline_file(&path)
+                };
                 Event::DossierDirWatched { tag, has_baseline }
             }
             Effect::TouchEventProbe { tag } => {
@@ -462,6 +466,7 @@ impl ProjectIo {
         let file_kind = stat.then(|| match path.symlink_metadata() {
             Ok(found) if found.is_file() => HintFileKind::File,
             Ok(found) if found.is_dir() => HintFileKind::Directory,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => HintFileKind::Missing,
             _ => HintFileKind::Other,
         });
         let is_forgotten = match forget {
@@ -502,6 +507,8 @@ impl ProjectIo {
             RootStatus::Present => {}
             status => return Err(MetadataError::Root(status)),
         }
+        // What is watched before it is read is not read again for that.
+        self.watch_metadata_dirs();
         let mut project = self.open().map_err(|error| metadata_error(&error))?;
         project.inherit_last_valid(&self.project);
         self.project = Arc::new(project);

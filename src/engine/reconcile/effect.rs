@@ -114,9 +114,9 @@ pub(in crate::engine) enum Effect {
     SampleRemoval { tag: EffectTag, dirs: Vec<PathBuf> },
     /// Create and remove a file in a watched directory. Completed by `ProbeTouched`.
     TouchEventProbe { tag: EffectTag },
-    /// Watch a directory in which a baseline may be created, and then look for one. Completed by
-    /// `DossierDirWatched`.
-    WatchDossierDir { tag: EffectTag, path: PathBuf },
+    /// Watch a directory in which a baseline may be created, or all of them with the one that contains
+    /// them, and then look for baselines. Completed by `DossierDirWatched`.
+    WatchDossierDir { tag: EffectTag, path: PathBuf, contains_others: bool },
     /// Log something; no completion.
     Report(Report),
 }

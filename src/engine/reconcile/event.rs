@@ -185,7 +185,9 @@ pub(in crate::engine) struct Inspection {
 pub(in crate::engine) enum HintFileKind {
     File,
     Directory,
-    /// Nothing, or neither of the two.
+    /// Nothing: there is another hint for its removal.
+    Missing,
+    /// Something else, or not known.
     Other,
 }
 

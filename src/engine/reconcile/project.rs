@@ -38,7 +38,9 @@ use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::time::Timestamp;
 use crate::engine::clock::Tick;
 use crate::engine::read_model::FeatureView;
-use crate::project::{FeatureDir, FeatureInputs, MetadataKind, is_dossier_dir, name_of_baseline};
+use crate::project::{
+    FeatureDir, FeatureInputs, MetadataKind, is_dossier_dir, is_dossiers_home, name_of_baseline,
+};
 use crate::scan::{Listing, PathState};
 use crate::watch::HintKind;
 
@@ -619,8 +621,9 @@ impl ProjectState {
         let containing = self.features.containing(relative);
         let within = containing.iter().any(|(_, below)| below.is_some());
         let moves_features = self.moves_features(relative, kind, found);
-        if is_dossier_dir(relative) && kind == HintKind::DirCreated {
-            return self.watch_dossier_dir(relative);
+        let contains_dossier_dirs = is_dossiers_home(relative);
+        if kind == HintKind::DirCreated && (contains_dossier_dirs || is_dossier_dir(relative)) {
+            return self.watch_dossier_dir(relative, contains_dossier_dirs);
         }
         if !within && kind == HintKind::Modified && found.file_kind == Some(HintFileKind::Directory)
         {
@@ -663,7 +666,10 @@ impl ProjectState {
             Some(MetadataKind::Dir) => {
                 kind == HintKind::DirCreated
                     || found.was_wanted
-                    || found.file_kind.is_some_and(|kind| kind != HintFileKind::File)
+                    || matches!(
+                        found.file_kind,
+                        Some(HintFileKind::Directory | HintFileKind::Other)
+                    )
             }
             None => false,
         }
@@ -701,11 +707,12 @@ impl ProjectState {
         }
     }
 
-    /// Watches the directory in which a feature's baseline may be created, without reading the
-    /// metadata again: dossierd itself creates one for each feature.
-    fn watch_dossier_dir(&mut self, relative: &RelPath) {
+    /// Watches the directory in which a feature's baseline may be created, or the one that contains
+    /// those of all features, without reading the metadata again: dossierd itself creates them.
+    fn watch_dossier_dir(&mut self, relative: &RelPath, contains_others: bool) {
         let path = self.absolute(relative);
-        self.effects.emit(Purpose::DossierDir, |tag| Effect::WatchDossierDir { tag, path });
+        let watch = |tag| Effect::WatchDossierDir { tag, path, contains_others };
+        self.effects.emit(Purpose::DossierDir, watch);
     }
 
     fn on_dossier_dir_watched(&mut self, tag: EffectTag, has_baseline: bool, now: Tick) {

@@ -324,6 +324,9 @@ fn metadata_is_read_again_only_for_files_that_it_depends_on() {
         (".kittify/runtime/session.log", HintKind::CloseWrite, false),
         (".kittify/missions/own/notes.md", HintKind::CloseWrite, false),
         (".kittify/dossiers/001-y", HintKind::DirCreated, false),
+        (".dossierd/dossiers", HintKind::DirCreated, false),
+        (".kittify/dossiers/removed", HintKind::Modified, false),
+        (".kittify/missions/other", HintKind::DirCreated, true),
         (".kittify/config.yaml", HintKind::CloseWrite, true),
         (".kittify/missions/own/mission.yaml", HintKind::MovedTo, true),
     ] {
@@ -350,6 +353,7 @@ fn create_metadata_dirs(root: &std::path::Path) {
     for dir in ["runtime", "missions/own", "dossiers/001-x"] {
         fs::create_dir_all(root.join(".kittify").join(dir)).unwrap();
     }
+    fs::create_dir(root.join(".dossierd")).unwrap();
 }
 
 #[test]

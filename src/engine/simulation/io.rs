@@ -295,7 +295,7 @@ impl ModelIo {
                 let missing = dirs.iter().filter(|dir| !disk.is_dir(dir)).count();
                 Event::RemovalSampled { tag, missing }
             }
-            Effect::WatchDossierDir { tag, path } => {
+            Effect::WatchDossierDir { tag, path, contains_others: _ } => {
                 self.watches.watch_missing([path.clone()]);
                 let has_baseline =
                     lock(&self.disk).node(&path.join("parity-baseline.json")).is_ok();
@@ -546,6 +546,7 @@ impl ModelIo {
         let file_kind = stat.then(|| match lock(&self.disk).node(path) {
             Ok(Node::File(_)) => HintFileKind::File,
             Ok(Node::Dir(_)) => HintFileKind::Directory,
+            Err(Missing::NotFound) => HintFileKind::Missing,
             _ => HintFileKind::Other,
         });
         let is_forgotten = match forget {
