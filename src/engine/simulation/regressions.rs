@@ -4,11 +4,11 @@ use super::history::Op::{
     Allow, BreakStore, Close as CloseFile, Crash, CrashAtCommit, CreateDir, DeliverResult, Deny,
     FailEffect, HoldEffects, HoldEvents, LimitWatches, LockGit, Mount, MountBelow, MoveRoot,
     Overflow, Pass, ReleaseEffects, Remove, Rename, RepairStore, Replace, Rescan, ReturnRoot,
-    StepEffect, Symlink, Sync, TimeOutEffect, UnlimitWatches, UnlockGit, Unmount, Write,
-    WriteKeepingTime,
+    StepEffect, Symlink, Sync, TimeOutEffect, UnlimitWatches, UnlockGit, Unmount, UnmountBelow,
+    Write, WriteKeepingTime,
 };
 use super::history::Size::{Large, Small};
-use super::history::Then::Run;
+use super::history::Then::{Run, Wait};
 use super::history::{At, Close, History, Step, Written};
 
 #[allow(clippy::too_many_lines, reason = "a table")]
@@ -347,6 +347,25 @@ pub(super) fn regressions() -> Vec<History> {
             Step(MountBelow(At(0, 9)), Run(0)),
             Step(StepEffect(0), Run(0)),
         ],
+        // A file was not found twice, each time while something was mounted for a moment.
+        {
+            let not_found = [
+                Step(MountBelow(At(0, 8)), Wait),
+                Step(StepEffect(2), Wait),
+                Step(StepEffect(2), Wait),
+                Step(UnmountBelow(0), Run(0)),
+                Step(StepEffect(0), Wait),
+                Step(DeliverResult(2), Run(0)),
+                Step(DeliverResult(0), Run(100)),
+            ];
+            let before = [
+                Step(Write(At(0, 0), Small, Close::Yes), Run(500)),
+                Step(HoldEffects, Run(0)),
+                Step(Rescan(0), Run(30)),
+            ];
+            let after = [Step(ReleaseEffects, Run(1000))];
+            [&before[..], &not_found, &not_found, &after].concat()
+        },
         // A file came and went while the store failed.
         vec![
             Step(BreakStore, Run(0)),
