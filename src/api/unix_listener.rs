@@ -8,8 +8,9 @@ use axum::extract::Request;
 use axum::http::header;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
-use interprocess::local_socket::tokio::Listener;
+use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::traits::tokio::Listener as _;
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use crate::api::dashboard::control;
@@ -57,11 +58,19 @@ pub(crate) async fn accept_connections(
             Ok(None) => {}
             Ok(Some((stream, permit))) => {
                 let client = ApiClient::of_unix(&stream);
+                let stream = vectored(stream);
                 server.serve_connection(client, stream, permit, connection_stop.clone());
             }
             Err(error) => server.backoff_after_accept_error(&error).await,
         }
     }
+}
+
+/// Returns the stream without its wrapper, which writes one buffer at a time: hyper would copy what is not
+/// read yet, and the copy would be in no account of memory.
+fn vectored(stream: Stream) -> UnixStream {
+    let Stream::UdSocket(stream) = stream;
+    stream.into()
 }
 
 /// Has requests refused that a web page has caused. No browser connects to a Unix socket: something
@@ -91,6 +100,16 @@ mod tests {
 
     use super::*;
     use crate::api::handlers::openapi::render_document;
+
+    #[tokio::test]
+    async fn streams_are_written_without_a_copy() {
+        use tokio::io::AsyncWrite as _;
+
+        let (stream, _client) = UnixStream::pair().unwrap();
+        let stream = Stream::UdSocket(stream.into());
+        assert!(!stream.is_write_vectored(), "the wrapper has learnt it; remove `vectored`");
+        assert!(vectored(stream).is_write_vectored());
+    }
 
     fn document() -> Value {
         serde_json::from_slice(&render_document().unwrap()).unwrap()

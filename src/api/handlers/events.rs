@@ -24,7 +24,7 @@ use crate::api::request::content_negotiation::prefers_json;
 use crate::api::request::query::Parameters;
 use crate::api::request::resolve::{INITIAL_SCAN_TIMEOUT, current_state, resolve_project};
 use crate::api::request::wait::wait_until;
-use crate::api::response::byte_budget::PAGE_BYTES;
+use crate::api::response::byte_budget::{PAGE_BYTES, without_spare_capacity};
 use crate::api::response::json::{json_body_response, set_sync_headers};
 use crate::api::response::problem::internal_error;
 use crate::api::response::render::{
@@ -147,8 +147,7 @@ fn page(
     let next = cursor_at(world, found.last_scanned).to_string();
     write_page_next(&mut text, &next, PageState::Complete)?;
     write_page_end(&mut text, PageState::Complete, sync)?;
-    text.shrink_to_fit();
-    parts.push_text(text);
+    parts.push_text(without_spare_capacity(text));
     Ok(parts)
 }
 
@@ -458,8 +457,8 @@ fn render_chunk(instance: &str, page: BoundedPage) -> Option<RenderedChunk> {
             }
         }
     }
-    messages.shrink_to_fit();
-    Some(RenderedChunk { messages: Bytes::from(messages), last_scanned, has_gap, large })
+    let messages = without_spare_capacity(messages);
+    Some(RenderedChunk { messages, last_scanned, has_gap, large })
 }
 
 fn parse_limit(text: &str) -> Result<usize, Problem> {

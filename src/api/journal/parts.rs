@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 
 use crate::api::journal::reader_pool::ReaderPool;
+use crate::api::response::byte_budget::without_spare_capacity;
 use crate::api::response::problem::internal_error;
 use crate::core::snapshot::MissionDossierSnapshot;
 use crate::store::{JournalReader, LargeEvent, StoreError};
@@ -104,11 +105,10 @@ impl PartQueue {
                 Ok(part.map(|part| (parts, part)))
             })
             .await?;
-        let (parts, part) = made.map_err(internal_error)?;
-        Ok((parts, part.into()))
+        made.map_err(internal_error)
     }
 
-    fn make_part(&mut self, reader: &mut JournalReader) -> Result<io::Result<Vec<u8>>, StoreError> {
+    fn make_part(&mut self, reader: &mut JournalReader) -> Result<io::Result<Bytes>, StoreError> {
         let mut out = Vec::with_capacity(MAX_PART_BYTES);
         while out.len() < PART_BYTES
             && let Some(piece) = self.0.pop_front()
@@ -137,8 +137,7 @@ impl PartQueue {
                 self.0.push_front(rest);
             }
         }
-        out.shrink_to_fit();
-        Ok(Ok(out))
+        Ok(Ok(without_spare_capacity(out)))
     }
 }
 

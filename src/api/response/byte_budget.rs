@@ -12,6 +12,10 @@ pub(crate) static PAGE_BYTES: ByteBudget = ByteBudget::new(12 << 20);
 /// Artifacts with their content and its tree of elements.
 pub(crate) static CONTENT_BYTES: ByteBudget = ByteBudget::new(12 << 20);
 
+/// Size of an allocation that glibc maps on its own by default, and can shrink without a rest (`man 3
+/// mallopt`).
+const MAPPED_BYTES: usize = 128 << 10;
+
 /// An account of bytes.
 #[derive(Debug)]
 pub(crate) struct ByteBudget {
@@ -61,6 +65,16 @@ impl Reservation {
         drop(self.0.split(unused));
         Bytes::from_owner(ReservedBytes { bytes, _reservation: self })
     }
+}
+
+/// Returns the bytes in an allocation of their size. One that was shrunk would leave a rest into which the
+/// next part of a response does not fit; a copy leaves all of it.
+pub(crate) fn without_spare_capacity(mut bytes: Vec<u8>) -> Bytes {
+    if bytes.capacity() < MAPPED_BYTES {
+        return Bytes::copy_from_slice(&bytes);
+    }
+    bytes.shrink_to_fit();
+    bytes.into()
 }
 
 #[cfg(test)]

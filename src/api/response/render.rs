@@ -16,7 +16,9 @@ use futures_util::Stream;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, timeout_at};
 
-use crate::api::response::byte_budget::{ByteBudget, PAGE_BYTES, Reservation};
+use crate::api::response::byte_budget::{
+    ByteBudget, PAGE_BYTES, Reservation, without_spare_capacity,
+};
 use crate::api::response::json::{json_body_response, json_bytes_response};
 use crate::api::response::problem::internal_error;
 use crate::api::server::client_shares::{
@@ -90,12 +92,12 @@ where
     // for memory.
     let deadline = budget_deadline();
     let _permit = render_permit().await?;
-    let (mut body, extra) = run_blocking(render).await??;
+    let (body, extra) = run_blocking(render).await??;
     if body.len() < MIN_BUDGETED_BYTES {
         return Ok((json_bytes_response(body), extra));
     }
-    body.shrink_to_fit();
-    Ok((text_response(budget, body.into(), deadline).await?, extra))
+    let body = without_spare_capacity(body);
+    Ok((text_response(budget, body, deadline).await?, extra))
 }
 
 /// Returns JSON that is complete as a response.
