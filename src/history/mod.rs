@@ -17,7 +17,7 @@ use std::path::Path;
 use crate::core::digest::Digest;
 use crate::core::path::escape_bytes;
 use crate::core::time::Timestamp;
-use crate::store::history::{VersionChange, VersionContent, VersionRecord};
+use crate::store::history::{FrameEncoder, VersionChange, VersionContent, VersionRecord};
 use crate::wire::history::HistoryStatus;
 use writer::{StoreContentError, WriterStatus};
 
@@ -72,7 +72,7 @@ pub fn record_present(
     bytes: &[u8],
     at: Timestamp,
 ) -> Result<(), StoreContentError> {
-    let content = writer::content_of(store, &file, bytes)?;
+    let content = writer::content_of(store, &mut FrameEncoder::default(), &file, bytes)?;
     if let VersionContent::NotStored(reason) = content {
         return Err(StoreContentError::NotStored(reason));
     }

@@ -31,8 +31,8 @@ use crate::engine::read_model::{
 };
 use crate::engine::runtime::{EngineHandle, ProjectCalls};
 use crate::store::history::{
-    ContentStore, NotStored, PurgeResult, PurgeSelector, VersionChange, VersionContent,
-    VersionRecord, VersionedFile, compress,
+    ContentStore, FrameEncoder, NotStored, PurgeResult, PurgeSelector, VersionChange,
+    VersionContent, VersionRecord, VersionedFile,
 };
 use crate::store::{EventFilter, Journal, JournalReader, StoreError};
 
@@ -228,6 +228,7 @@ struct WriterThread {
     stop: watch::Receiver<bool>,
     seq_updates: watch::Receiver<u64>,
     store: Option<ContentStore>,
+    encoder: FrameEncoder,
     /// Identity of the store of events that the content store continues with.
     instance: String,
     covered_seq: u64,
@@ -260,6 +261,7 @@ impl WriterThread {
             commands,
             stop,
             store: None,
+            encoder: FrameEncoder::default(),
             instance: String::new(),
             covered_seq: 0,
             is_swept: false,
@@ -400,6 +402,7 @@ impl WriterThread {
             None => self.open()?,
         };
         let result = self.work_with(&mut store);
+        self.encoder.release();
         self.store = Some(store);
         result
     }
@@ -528,9 +531,7 @@ impl WriterThread {
                     } else {
                         self.read(store, world, &wanted)?
                     };
-                    if let VersionContent::Frame { frame, .. } = &content {
-                        bytes += frame.len();
-                    }
+                    bytes += content.frame_bytes();
                     (file, VersionChange::Current { key, hash, size, mode, is_first, content })
                 }
             };
@@ -589,7 +590,7 @@ impl WriterThread {
 
     /// Reads a file and compresses it, if it has the content that is wanted.
     fn read(
-        &self,
+        &mut self,
         store: &ContentStore,
         world: &EngineState,
         wanted: &Wanted<'_>,
@@ -620,7 +621,7 @@ impl WriterThread {
         if Digest::of(&bytes) != wanted.hash {
             return not_stored(NotStored::Replaced);
         }
-        Ok((content_of(store, wanted.file, &bytes)?, mode))
+        Ok((content_of(store, &mut self.encoder, wanted.file, &bytes)?, mode))
     }
 
     /// Returns why such a content is not stored.
@@ -677,6 +678,7 @@ impl WriterThread {
         present: &mut HashSet<VersionedFile>,
     ) -> Result<(), StoreError> {
         let root_id = &project.root_id;
+        let (mut records, mut bytes) = (Vec::new(), 0);
         for entry in feature.entries.iter() {
             let artifact = &entry.artifact;
             let file = VersionedFile {
@@ -697,6 +699,7 @@ impl WriterThread {
             if !is_settled {
                 let wanted = Wanted { file: &file, class, hash, size };
                 let (content, mode) = self.read(store, world, &wanted)?;
+                bytes += content.frame_bytes();
                 let change = VersionChange::Current {
                     key: artifact.artifact_key.clone(),
                     hash,
@@ -705,12 +708,20 @@ impl WriterThread {
                     is_first: false,
                     content,
                 };
-                let record =
-                    VersionRecord { file: file.clone(), seq: world.seq, at: now(), change };
-                self.commit(store, vec![record], self.covered_seq)?;
+                records.push(VersionRecord {
+                    file: file.clone(),
+                    seq: world.seq,
+                    at: now(),
+                    change,
+                });
+                if bytes >= MAX_BATCH_BYTES {
+                    self.commit(store, std::mem::take(&mut records), self.covered_seq)?;
+                    bytes = 0;
+                }
             }
             present.insert(file);
         }
+        self.commit(store, records, self.covered_seq)?;
         self.name_baseline(store, root_id, feature)
     }
 
@@ -751,7 +762,7 @@ impl WriterThread {
         self.work()?;
         let seq = self.covered_seq;
         let Some(store) = &mut self.store else { return Err(StoreContentError::Unavailable) };
-        let content = content_of(store, &file, &bytes)?;
+        let content = content_of(store, &mut self.encoder, &file, &bytes)?;
         if let VersionContent::NotStored(reason) = content {
             return Err(StoreContentError::NotStored(reason));
         }
@@ -773,6 +784,7 @@ struct Wanted<'a> {
 /// Compresses a content, and compares it with the version before.
 pub(super) fn content_of(
     store: &ContentStore,
+    encoder: &mut FrameEncoder,
     file: &VersionedFile,
     bytes: &[u8],
 ) -> Result<VersionContent, StoreError> {
@@ -785,7 +797,7 @@ pub(super) fn content_of(
         _ => Some(Vec::new()),
     };
     let lines = before.and_then(|before| count_changed_lines(&before, bytes));
-    Ok(match compress(bytes) {
+    Ok(match encoder.compress(bytes) {
         Ok(frame) => VersionContent::Frame { frame, lines },
         Err(_) => VersionContent::NotStored(NotStored::Unreadable),
     })

@@ -1,20 +1,44 @@
 //! Compresses contents. It does not know what they are.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 
-use flate2::Compression;
 use flate2::read::DeflateDecoder;
-use flate2::write::DeflateEncoder;
+use flate2::{Compress, Compression, FlushCompress, Status};
 
-/// Returns the compressed bytes.
-///
-/// # Errors
-/// None in practice: the encoder writes to memory.
-pub fn compress(bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder =
-        DeflateEncoder::new(Vec::with_capacity(bytes.len() / 2), Compression::default());
-    encoder.write_all(bytes)?;
-    encoder.finish()
+/// Compresses contents, one after the other with the same tables: to create them takes longer than to
+/// compress a small file.
+#[derive(Default)]
+pub struct FrameEncoder {
+    encoder: Option<Compress>,
+}
+
+impl FrameEncoder {
+    /// Returns the compressed bytes.
+    ///
+    /// # Errors
+    /// None in practice: the encoder writes to memory.
+    pub fn compress(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let encoder =
+            self.encoder.get_or_insert_with(|| Compress::new(Compression::default(), false));
+        encoder.reset();
+        let mut frame = Vec::with_capacity(bytes.len() / 2 + 64);
+        let mut rest = bytes;
+        loop {
+            let before = encoder.total_in();
+            let status = encoder.compress_vec(rest, &mut frame, FlushCompress::Finish)?;
+            if status == Status::StreamEnd {
+                return Ok(frame);
+            }
+            let read = encoder.total_in() - before;
+            rest = &rest[usize::try_from(read).map_err(io::Error::other)?..];
+            frame.reserve(frame.capacity());
+        }
+    }
+
+    /// Frees the tables.
+    pub fn release(&mut self) {
+        self.encoder = None;
+    }
 }
 
 /// Returns the bytes of a frame, which must be exactly `size`.

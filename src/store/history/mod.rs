@@ -27,7 +27,7 @@ use crate::core::time::Timestamp;
 use crate::store::error::{StoreError, read_error, write_error};
 use crate::store::open;
 
-pub use frame::compress;
+pub use frame::FrameEncoder;
 pub use model::{FILE_NAME, HistoryCounts, NotStored, VersionedFile};
 pub use reader::{ContentReader, StoredVersion, VersionEnd};
 pub use remove::{EvictionResult, PurgeResult, PurgeSelector};
@@ -93,7 +93,7 @@ pub enum VersionChange {
 /// The content of a version.
 #[derive(Debug)]
 pub enum VersionContent {
-    /// Compressed by [`compress`].
+    /// Compressed by [`FrameEncoder`].
     Frame {
         /// The compressed bytes.
         frame: Vec<u8>,
@@ -102,6 +102,17 @@ pub enum VersionContent {
     },
     /// Not stored, unless the store has this content already.
     NotStored(NotStored),
+}
+
+impl VersionContent {
+    /// Returns the number of compressed bytes.
+    #[must_use]
+    pub fn frame_bytes(&self) -> usize {
+        match self {
+            Self::Frame { frame, .. } => frame.len(),
+            Self::NotStored(_) => 0,
+        }
+    }
 }
 
 /// The newest version of a file, as far as a writer needs it.

@@ -23,7 +23,10 @@ fn at(millis: i64) -> Timestamp {
 }
 
 fn current(path: &str, seq: u64, millis: i64, text: &[u8]) -> VersionRecord {
-    let content = VersionContent::Frame { frame: compress(text).unwrap(), lines: Some((1, 0)) };
+    let content = VersionContent::Frame {
+        frame: FrameEncoder::default().compress(text).unwrap(),
+        lines: Some((1, 0)),
+    };
     with_content(path, seq, millis, text, content)
 }
 
@@ -196,7 +199,7 @@ fn purge_leaves_no_frame_in_any_file() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = opened(dir.path());
     let secret = noise(7, 9_000);
-    let frame = compress(&secret).unwrap();
+    let frame = FrameEncoder::default().compress(&secret).unwrap();
     store.record(vec![current("a", 1, 1, &secret), current("a", 2, 2, b"x")], 2).unwrap();
     let mut shared = current("b", 3, 3, b"shared");
     shared.file.feature = slug("002-b");
