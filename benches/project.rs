@@ -41,6 +41,12 @@ impl Source {
         bail!("no project to repeat in {}", here.display())
     }
 
+    /// Copies the project.
+    pub(crate) fn copy(&self, to: &Path) -> anyhow::Result<()> {
+        copy_tree(&self.root.join("kitty-specs"), &to.join("kitty-specs"))?;
+        Ok(fs::create_dir_all(to.join(".kittify"))?)
+    }
+
     /// Creates a project of exactly [`FILES`] files in [`FEATURES`] features by repeating the
     /// features; returns the total size of the files.
     pub(crate) fn repeat(&self, to: &Path) -> anyhow::Result<u64> {
