@@ -180,10 +180,12 @@ fn next_step(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::manifest::{find_embedded_mission, parse_manifest, parse_mission_steps};
+    use crate::core::manifest::{
+        MissionEdition, find_embedded_mission, parse_manifest, parse_mission_steps,
+    };
 
     fn mission(name: &str) -> Mission {
-        let embedded = find_embedded_mission(name).unwrap();
+        let embedded = find_embedded_mission(name, MissionEdition::First).unwrap();
         let steps = parse_mission_steps(embedded.mission.as_bytes()).unwrap();
         Mission::new(parse_manifest(embedded.manifest.as_bytes()).unwrap(), &steps).unwrap()
     }

@@ -13,7 +13,7 @@ use crate::core::path::RelPath;
 use crate::core::yaml::parse;
 use crate::project::root_dir::{RootDir, read_path};
 
-const CONFIG_FILE: &str = ".kittify/config.yaml";
+pub(super) const CONFIG_FILE: &str = ".kittify/config.yaml";
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// The machine and the user that run dossierd.

@@ -54,7 +54,14 @@ impl Project {
         let layout = self.layout_of(feature);
         let files = FeatureFiles::new(&self.root_dir, feature);
         let root_schema = self.layouts.value(&layout.name, "schema");
-        let fields = meta::read(&self.root_dir, feature, &layout, &files, root_schema);
+        let fields = meta::read(
+            &self.root_dir,
+            feature,
+            &layout,
+            self.missions.edition(),
+            &files,
+            root_schema,
+        );
         self.metas.record(feature, &fields);
         let meta_error = fields.err().map(|error| error.to_string());
         self.read_other_inputs(feature, &layout, meta_error, files)

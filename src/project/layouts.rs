@@ -82,6 +82,8 @@ pub(super) struct RootLayouts {
     values: BTreeMap<String, BTreeMap<String, String>>,
     /// Files that cannot be used.
     pub(super) errors: Vec<FileError>,
+    /// Patterns of the files of missions that are in no known directory.
+    pub(super) mission_files: Vec<Pattern>,
     patterns: OnceLock<Arc<FeaturePatterns>>,
     watched: OnceLock<Arc<LayoutPaths>>,
 }
@@ -363,7 +365,7 @@ impl RootLayouts {
         let documents = || self.documents.iter().flat_map(|(_, set)| set.patterns());
         let literal = documents().filter(|one| one.is_literal());
         let files = files.iter().map(|one| &one.path).chain(variables).chain(&conditions);
-        let files: Vec<&Pattern> = files.chain(literal).collect();
+        let files: Vec<&Pattern> = files.chain(literal).chain(&self.mission_files).collect();
         let mut above: Vec<Pattern> = dirs.iter().map(|one| one.path.clone()).collect();
         // The directories where documents begin, and those above.
         let bases = self.documents.iter().flat_map(|(_, set)| set.bases());

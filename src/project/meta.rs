@@ -14,7 +14,7 @@ use crate::core::diagnostics::FileError;
 use crate::core::digest::Digest;
 use crate::core::feature::MetaFields;
 use crate::core::layout::Layout;
-use crate::core::manifest::{InvalidMissionType, MissionType};
+use crate::core::manifest::{InvalidMissionType, MissionEdition, MissionType};
 use crate::core::path::{FeatureSlug, PathError, RelPath};
 use crate::core::sync::lock;
 use crate::core::yaml::{ParseError, parse_json};
@@ -120,17 +120,19 @@ impl MetaCache {
     }
 }
 
-/// Reads the mission of a feature from its `meta.json`, or by the rules of its layout. `root_schema` is
-/// the schema that the configuration of the tool names for all features.
+/// Reads the mission of a feature from its `meta.json`, as that edition of spec-kitty writes it, or by the
+/// rules of its layout. `root_schema` is the schema that the configuration of the tool names for all
+/// features.
 pub(super) fn read(
     root_dir: &RootDir,
     feature: &FeatureDir,
     layout: &Layout,
+    edition: MissionEdition,
     files: &FeatureFiles<'_>,
     root_schema: Option<&str>,
 ) -> Result<MetaFields, MetaError> {
     if layout.reads_meta() {
-        let FeatureMeta { fields, hash } = read_meta(root_dir, feature);
+        let FeatureMeta { fields, hash } = read_meta(root_dir, feature, edition);
         if let Ok(path) = RelPath::new(META_FILE) {
             files.record(&path, hash);
         }
@@ -142,12 +144,12 @@ pub(super) fn read(
 }
 
 /// Reads a feature's `meta.json`.
-fn read_meta(root_dir: &RootDir, feature: &FeatureDir) -> FeatureMeta {
+fn read_meta(root_dir: &RootDir, feature: &FeatureDir, edition: MissionEdition) -> FeatureMeta {
     let content = read_file(root_dir, feature);
     let hash = content.as_ref().ok().and_then(Option::as_deref).map(Digest::of);
     let fields = content.and_then(|bytes| match bytes {
         None => Ok(MetaFields::default()),
-        Some(bytes) => parse_fields(&parse_json(&bytes)?),
+        Some(bytes) => parse_fields(&parse_json(&bytes)?, edition),
     });
     FeatureMeta { fields, hash }
 }
@@ -156,13 +158,21 @@ fn read_file(root_dir: &RootDir, feature: &FeatureDir) -> Result<Option<Vec<u8>>
     Ok(root_dir.read(&feature.join(META_FILE)?, MAX_FILE_BYTES)?)
 }
 
-fn parse_fields(object: &Map<String, Value>) -> Result<MetaFields, MetaError> {
+fn parse_fields(
+    object: &Map<String, Value>,
+    edition: MissionEdition,
+) -> Result<MetaFields, MetaError> {
     let string_field = |name: &'static str| match object.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok((!text.is_empty()).then_some(text.as_str())),
         Some(_) => Err(MetaError::NotAString(name)),
     };
-    let mission = match string_field("mission")? {
+    let older = match edition {
+        MissionEdition::First => string_field("mission")?,
+        // It still writes this field for others, and does not read it.
+        MissionEdition::SpecKitty3 => None,
+    };
+    let mission = match older {
         Some(mission) => Some(mission),
         None => string_field("mission_type")?,
     };
@@ -176,7 +186,10 @@ fn parse_fields(object: &Map<String, Value>) -> Result<MetaFields, MetaError> {
 mod tests {
     use super::*;
 
-    fn read_text(text: Option<&str>) -> (Option<String>, Option<String>, Option<String>) {
+    fn read_text(
+        text: Option<&str>,
+        edition: MissionEdition,
+    ) -> (Option<String>, Option<String>, Option<String>) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("001-x")).unwrap();
         if let Some(text) = text {
@@ -184,7 +197,7 @@ mod tests {
         }
         let path = RelPath::new(&b"001-x"[..]).ok();
         let feature = FeatureDir::new(FeatureSlug::new(b"001-x").unwrap(), path);
-        let meta = read_meta(&RootDir::open(dir.path()).unwrap(), &feature);
+        let meta = read_meta(&RootDir::open(dir.path()).unwrap(), &feature, edition);
         match meta.fields {
             Ok(MetaFields { mission, target_branch }) => {
                 (mission.map(String::from), target_branch, None)
@@ -218,7 +231,12 @@ mod tests {
         ] {
             let expected =
                 (mission.map(str::to_owned), branch.map(str::to_owned), error.map(str::to_owned));
-            assert_eq!(read_text(text), expected, "{text:?}");
+            assert_eq!(read_text(text, MissionEdition::First), expected, "{text:?}");
         }
+        let both = r#"{"mission": 7, "mission_type": "research"}"#;
+        let (mission, ..) = read_text(Some(both), MissionEdition::SpecKitty3);
+        assert_eq!(mission.as_deref(), Some("research"), "only `mission_type` counts");
+        let (mission, ..) = read_text(Some(r#"{"mission": "plan"}"#), MissionEdition::SpecKitty3);
+        assert_eq!(mission, None);
     }
 }

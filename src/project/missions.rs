@@ -11,20 +11,19 @@ use std::sync::{Arc, Mutex};
 
 use crate::core::diagnostics::FileError;
 use crate::core::manifest::{
-    DerivedManifest, InvalidMissionType, Mission, MissionType, SchemaSpecs, derive_manifest,
-    find_embedded_mission, merge_step_order, parse_manifest, parse_mission_steps,
+    DerivedManifest, InvalidMissionType, Mission, MissionEdition, MissionType, SchemaSpecs,
+    derive_manifest, find_embedded_mission, merge_step_order, parse_manifest, parse_mission_steps,
     parse_runtime_steps,
 };
 use crate::core::path::{RelPath, escape_bytes};
 use crate::core::pattern::Pattern;
 use crate::core::sync::lock;
 use crate::core::yaml::ParseError;
-use crate::project::layouts::PROJECT_LAYOUTS_DIR;
+use crate::project::mission_sources::{
+    MANIFEST_FILE, MISSION_FILE, MissionSources, OVERRIDES_DIR, RUNTIME_FILE,
+};
 use crate::project::root_dir::{ReadError, RootDir};
 
-const MANIFEST_FILE: &str = "expected-artifacts.yaml";
-const MISSION_FILE: &str = "mission.yaml";
-const RUNTIME_FILE: &str = "mission-runtime.yaml";
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Name of the layout of OpenSpec, and how the missions of its schemas begin.
@@ -38,15 +37,11 @@ pub(super) const SCHEMAS_DIR: &str = "openspec/schemas";
 /// File of a schema, in its directory.
 pub(super) const SCHEMA_FILE: &str = "schema.yaml";
 
-/// Directories of missions below the root, in order of precedence. That of layouts has the main
-/// mission of each.
-const PROJECT_LAYER_DIRS: [&str; 4] =
-    [".dossierd/missions", ".kittify/overrides/missions", ".kittify/missions", PROJECT_LAYOUTS_DIR];
-
 /// The missions of a project; each is loaded at most once.
 #[derive(Debug)]
 pub(super) struct Missions {
     user_dir: Option<PathBuf>,
+    sources: MissionSources,
     loaded: Mutex<BTreeMap<MissionType, Arc<LoadedMission>>>,
     listing_errors: Mutex<Vec<FileError>>,
     /// The last valid manifests, from before the files were read again.
@@ -88,13 +83,24 @@ enum Layer<'a> {
 
 impl Missions {
     /// Creates an empty cache; `user_dir` is the directory of the user's own missions.
-    pub(super) fn new(user_dir: Option<&Path>) -> Self {
+    pub(super) fn new(user_dir: Option<&Path>, sources: MissionSources) -> Self {
         Self {
             user_dir: user_dir.map(Path::to_owned),
+            sources,
             loaded: Mutex::default(),
             listing_errors: Mutex::default(),
             last_valid: BTreeMap::new(),
         }
+    }
+
+    /// Returns which embedded missions apply.
+    pub(super) fn edition(&self) -> MissionEdition {
+        self.sources.edition
+    }
+
+    /// Returns the patterns of the files of missions in packs.
+    pub(super) fn pack_files(&self) -> Vec<Pattern> {
+        self.sources.pack_files()
     }
 
     /// Takes the last valid manifests from `previous`.
@@ -118,7 +124,11 @@ impl Missions {
     pub(super) fn load(&self, root_dir: &RootDir, mission_type: &MissionType) -> LoadedMission {
         let mut loaded = lock(&self.loaded);
         let entry = loaded.entry(mission_type.clone()).or_insert_with(|| {
-            let mut loaded = load_mission(&self.layers(root_dir, mission_type), mission_type);
+            let mut loaded = load_mission(
+                &self.layers(root_dir, mission_type),
+                mission_type,
+                self.sources.edition,
+            );
             if let Some((mission, tracks)) =
                 self.last_valid.get(mission_type).filter(|_| loaded.invalid)
             {
@@ -133,7 +143,7 @@ impl Missions {
     /// Loads every mission of the project's own layers, including unused ones, to find their
     /// errors.
     pub(super) fn load_project_missions(&self, root_dir: &RootDir) {
-        for layer in PROJECT_LAYER_DIRS {
+        for layer in self.sources.project_dirs() {
             let listed = match RelPath::new(layer.as_bytes()) {
                 Ok(path) => root_dir.list(Some(&path)),
                 Err(_) => continue,
@@ -150,7 +160,7 @@ impl Missions {
                     }
                 }
                 Err(error) => {
-                    let error = FileError::without_position(layer, error.to_string());
+                    let error = FileError::without_position(layer.as_str(), error.to_string());
                     let mut listing_errors = lock(&self.listing_errors);
                     if !listing_errors.contains(&error) {
                         listing_errors.push(error);
@@ -169,9 +179,36 @@ impl Missions {
         ManifestDiagnostics { errors, warnings: warnings.collect() }
     }
 
+    /// Returns a warning for each manifest where spec-kitty 3 does not read one.
+    pub(super) fn inert_manifests(&self, root_dir: &RootDir) -> Vec<String> {
+        if self.sources.edition == MissionEdition::First {
+            return Vec::new();
+        }
+        let dir = RelPath::new(OVERRIDES_DIR.as_bytes());
+        let listed = dir.map(|dir| root_dir.list(Some(&dir)).unwrap_or_default());
+        let names = listed.unwrap_or_default().into_iter().map(|entry| entry.name);
+        let mut inert: Vec<String> = names
+            .filter_map(|name| {
+                let name = String::from_utf8(name).ok()?;
+                let file = format!("{OVERRIDES_DIR}/{name}/{MANIFEST_FILE}");
+                let path = RelPath::new(file.as_bytes()).ok()?;
+                root_dir.open_file(&path).map(|_| {
+                    format!(
+                        "{file} is not used: spec-kitty 3 does not read it; move it to \
+                         .dossierd/missions/{name} to use it"
+                    )
+                })
+            })
+            .collect();
+        inert.sort();
+        inert
+    }
+
     fn layers<'a>(&self, root_dir: &'a RootDir, mission_type: &MissionType) -> Vec<Layer<'a>> {
         let name = mission_type.as_str();
-        let project = PROJECT_LAYER_DIRS
+        let project = self
+            .sources
+            .project_dirs()
             .into_iter()
             .map(|layer| Layer::Project(root_dir, format!("{layer}/{name}")));
         let user = self.user_dir.iter().flat_map(|user_dir| {
@@ -229,14 +266,18 @@ pub fn user_layouts_dir(user_missions: &Path) -> PathBuf {
     user_missions.with_file_name("layouts")
 }
 
-fn load_mission(layers: &[Layer<'_>], mission_type: &MissionType) -> LoadedMission {
+fn load_mission(
+    layers: &[Layer<'_>],
+    mission_type: &MissionType,
+    edition: MissionEdition,
+) -> LoadedMission {
     for layer in layers {
-        match load_layer(layer, mission_type) {
+        match load_layer(layer, mission_type, edition) {
             Ok(None) => {}
             Ok(Some(loaded)) => return loaded,
             Err(error) => {
                 return LoadedMission {
-                    mission: load_embedded(mission_type),
+                    mission: load_embedded(mission_type, edition),
                     invalid: true,
                     errors: vec![error],
                     ..LoadedMission::default()
@@ -244,12 +285,13 @@ fn load_mission(layers: &[Layer<'_>], mission_type: &MissionType) -> LoadedMissi
             }
         }
     }
-    LoadedMission { mission: load_embedded(mission_type), ..LoadedMission::default() }
+    LoadedMission { mission: load_embedded(mission_type, edition), ..LoadedMission::default() }
 }
 
 fn load_layer(
     layer: &Layer<'_>,
     mission_type: &MissionType,
+    edition: MissionEdition,
 ) -> Result<Option<LoadedMission>, FileError> {
     if let Layer::Schema(_, _, specs) = layer {
         return load_schema(layer, *specs, mission_type);
@@ -268,7 +310,7 @@ fn load_layer(
     }
     let steps = match layer.parse(MISSION_FILE, parse_mission_steps)? {
         Some(steps) => steps,
-        None => embedded_steps(mission_type),
+        None => embedded_steps(mission_type, edition),
     };
     let runtime = layer.parse(RUNTIME_FILE, parse_runtime_steps)?.unwrap_or_default();
     let mission = Mission::new(manifest, &merge_step_order(&steps, &runtime))
@@ -284,7 +326,7 @@ fn load_schema(
     specs: SchemaSpecs,
     mission_type: &MissionType,
 ) -> Result<Option<LoadedMission>, FileError> {
-    let known = find_embedded_mission(OPENSPEC)
+    let known = find_embedded_mission(OPENSPEC, MissionEdition::First)
         .and_then(|found| parse_manifest(found.manifest.as_bytes()).ok());
     let name = mission_type.as_str();
     let derive = |bytes: &[u8]| {
@@ -323,14 +365,15 @@ fn schema_file(mission: &str) -> Option<(RelPath, SchemaSpecs)> {
 }
 
 /// Returns the embedded mission of that type. A test checks that all of them are valid.
-fn load_embedded(mission_type: &MissionType) -> Option<Arc<Mission>> {
+fn load_embedded(mission_type: &MissionType, edition: MissionEdition) -> Option<Arc<Mission>> {
     let manifest =
-        parse_manifest(find_embedded_mission(mission_type.as_str())?.manifest.as_bytes()).ok()?;
-    Mission::new(manifest, &embedded_steps(mission_type)).ok().map(Arc::new)
+        parse_manifest(find_embedded_mission(mission_type.as_str(), edition)?.manifest.as_bytes())
+            .ok()?;
+    Mission::new(manifest, &embedded_steps(mission_type, edition)).ok().map(Arc::new)
 }
 
-fn embedded_steps(mission_type: &MissionType) -> Vec<String> {
-    let steps = find_embedded_mission(mission_type.as_str())
+fn embedded_steps(mission_type: &MissionType, edition: MissionEdition) -> Vec<String> {
+    let steps = find_embedded_mission(mission_type.as_str(), edition)
         .map(|found| parse_mission_steps(found.mission.as_bytes()));
     steps.and_then(Result::ok).unwrap_or_default()
 }
@@ -358,7 +401,7 @@ mod tests {
         }
 
         fn load(&self, name: &str) -> LoadedMission {
-            let missions = Missions::new(Some(self.user.path()));
+            let missions = Missions::new(Some(self.user.path()), MissionSources::default());
             missions
                 .load(&RootDir::open(self.dir.path()).unwrap(), &MissionType::new(name).unwrap())
         }
@@ -446,6 +489,44 @@ mod tests {
     }
 
     #[test]
+    fn spec_kitty_3_has_missions_of_its_own_and_reads_no_overrides() {
+        let fixture = Fixture::new();
+        fixture.write(".kittify/metadata.yaml", "spec_kitty: {version: 3.2.7}\n");
+        let packs = "doctrine: {org: {packs: [{local_path: packs/a}, {local_path: packs/b}]}}\n";
+        fixture.write(".kittify/config.yaml", packs);
+        let root = fixture.dir.path();
+        let root_dir = RootDir::open(root).unwrap();
+        let missions =
+            || Missions::new(Some(fixture.user.path()), MissionSources::read(&root_dir, root));
+        let version = || {
+            let loaded = missions().load(&root_dir, &MissionType::new("plan").unwrap());
+            loaded.mission.unwrap().manifest.manifest_version.clone()
+        };
+        assert_eq!(version(), "3.2/1");
+        fixture
+            .write(".kittify/overrides/missions/plan/expected-artifacts.yaml", &manifest("inert"));
+        fixture.write(".kittify/overrides/missions/own/mission.yaml", "states: [{name: a}]");
+        assert_eq!(version(), "3.2/1");
+        assert_eq!(
+            missions().inert_manifests(&root_dir),
+            [
+                ".kittify/overrides/missions/plan/expected-artifacts.yaml is not used: spec-kitty 3 does not \
+              read it; move it to .dossierd/missions/plan to use it"
+            ]
+        );
+        for dir in
+            ["packs/a/missions", "packs/b/missions", ".kittify/missions", ".dossierd/missions"]
+        {
+            fixture.write(&format!("{dir}/plan/expected-artifacts.yaml"), &manifest(dir));
+            assert_eq!(version(), dir);
+        }
+        fixture.write(".kittify/metadata.yaml", "spec_kitty: {version: 2.1.0}\n");
+        fs::remove_dir_all(root.join(".dossierd")).unwrap();
+        assert_eq!(version(), "inert");
+        assert!(missions().inert_manifests(&root_dir).is_empty());
+    }
+
+    #[test]
     fn steps_come_from_the_layer_of_the_manifest() {
         let fixture = Fixture::new();
         let step_names = || {
@@ -485,7 +566,7 @@ mod tests {
         let fixture = Fixture::new();
         fixture.write(".kittify/overrides/missions/own/expected-artifacts.yaml", "nonsense");
         let root_dir = RootDir::open(fixture.dir.path()).unwrap();
-        let missions = Missions::new(None);
+        let missions = Missions::new(None, MissionSources::default());
         assert!(missions.diagnostics().errors.is_empty());
         missions.load_project_missions(&root_dir);
         assert_eq!(missions.diagnostics().errors.len(), 1);

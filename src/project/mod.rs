@@ -20,6 +20,7 @@ mod layouts;
 mod locate;
 mod meta;
 mod metadata_dirs;
+mod mission_sources;
 mod missions;
 mod project_config;
 mod root_dir;
@@ -50,6 +51,7 @@ use crate::core::inventory::InventoryEntry;
 use crate::core::layout::feature_rules::{SearchRule, former_slugs};
 use crate::core::layout::recognition::AppliedLayout;
 use crate::core::layout::{FeatureKind, Layout};
+use crate::core::manifest::MissionEdition;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::pattern::Pattern;
 use crate::core::snapshot::MissionDossierSnapshot;
@@ -77,6 +79,7 @@ pub use snapshot_file::{SnapshotDirs, SnapshotWrite};
 use dossiers_dir::DossiersHome;
 use layouts::{KnownLayouts, RootLayouts};
 use meta::MetaCache;
+use mission_sources::MissionSources;
 use missions::Missions;
 use project_config::{CONFIG_FILE, ProjectFile, ProjectSection, config_text};
 use root_dir::{DevIno, RootDir};
@@ -115,8 +118,6 @@ pub struct Project {
     staged: StagedCache,
     missions: Missions,
     layouts: RootLayouts,
-    /// True if spec-kitty 3.1 or newer manages the project.
-    is_spec_kitty_3: bool,
     /// The configuration that the project itself has.
     file: ProjectFile,
     /// True if `.dossierd/config.yaml` cannot be used.
@@ -199,10 +200,11 @@ impl Project {
         });
         let file = file.unwrap_or_default();
         let known = KnownLayouts::load(&root_dir, user_missions.map(user_layouts_dir).as_deref());
-        let layouts = RootLayouts::find(&root_dir, known, &settings, &file);
+        let missions = Missions::new(user_missions, MissionSources::read(&root_dir, root));
+        let mut layouts = RootLayouts::find(&root_dir, known, &settings, &file);
+        layouts.mission_files = missions.pack_files();
         errors.extend(layouts.errors.iter().cloned());
         let settings = with_file(settings, &file);
-        let is_spec_kitty_3 = identity::is_spec_kitty_3(&root_dir);
         let root_bytes = root.as_os_str().as_bytes();
         let name = root.file_name().map_or("/".into(), |name| escape_bytes(name.as_bytes()));
         let is_available = !root_dir.is_unavailable();
@@ -225,10 +227,9 @@ impl Project {
             runs: FeatureRuns::read(&root_dir, root),
             metas: MetaCache::default(),
             staged: StagedCache::default(),
-            missions: Missions::new(user_missions),
-            parent_dirs: ParentDirs::find(&root_dir, home_of(&layouts, is_spec_kitty_3)),
+            parent_dirs: ParentDirs::find(&root_dir, home_of(&layouts, missions.edition())),
+            missions,
             layouts,
-            is_spec_kitty_3,
             file,
             file_invalid,
             ignore: rules_of(&settings),
@@ -251,6 +252,7 @@ impl Project {
         let mut known = std::mem::take(&mut self.layouts.known);
         known.inherit_last_valid(&previous.layouts.known);
         self.layouts = RootLayouts::find(&self.root_dir, known, &self.settings, &self.file);
+        self.layouts.mission_files = self.missions.pack_files();
         // What recognised the root was deleted: its features are still there, or are being deleted.
         let recognises_nothing = self.layouts.applied.is_empty() && self.layouts.rules.is_empty();
         if recognises_nothing && !previous.layouts.applied.is_empty() {
@@ -440,7 +442,7 @@ impl Project {
     }
 
     fn home(&self) -> DossiersHome {
-        home_of(&self.layouts, self.is_spec_kitty_3)
+        home_of(&self.layouts, self.missions.edition())
     }
 
     /// Returns the absolute paths of the directories in which baselines may be.
@@ -466,7 +468,9 @@ impl Project {
     #[must_use]
     pub fn manifest_diagnostics(&self) -> ManifestDiagnostics {
         self.missions.load_project_missions(&self.root_dir);
-        self.missions.diagnostics()
+        let mut diagnostics = self.missions.diagnostics();
+        diagnostics.warnings.extend(self.missions.inert_manifests(&self.root_dir));
+        diagnostics
     }
 
     /// Records what a feature's `meta.json` contained when it was valid last, in an earlier run.
@@ -798,10 +802,10 @@ pub enum RestoreFileError {
 }
 
 /// Returns where dossierd keeps its files in a root with these layouts.
-fn home_of(layouts: &RootLayouts, is_spec_kitty_3: bool) -> DossiersHome {
-    match (layouts.has_spec_kitty(), is_spec_kitty_3) {
-        (true, false) => DossiersHome::Kittify,
-        (true, true) => DossiersHome::Kittify3,
+fn home_of(layouts: &RootLayouts, edition: MissionEdition) -> DossiersHome {
+    match (layouts.has_spec_kitty(), edition) {
+        (true, MissionEdition::First) => DossiersHome::Kittify,
+        (true, MissionEdition::SpecKitty3) => DossiersHome::Kittify3,
         (false, _) => DossiersHome::Dossierd,
     }
 }

@@ -30,7 +30,9 @@ pub fn embedded_layouts() -> &'static [Arc<Layout>] {
 mod tests {
     use super::*;
     use crate::core::layout::StepOrigin;
-    use crate::core::manifest::{MissionType, find_embedded_mission, parse_mission_steps};
+    use crate::core::manifest::{
+        MissionEdition, MissionType, find_embedded_mission, parse_mission_steps,
+    };
 
     #[test]
     fn embedded_layouts_are_valid_and_have_their_missions() {
@@ -43,7 +45,7 @@ mod tests {
             let missions: Vec<MissionType> = of_features.chain(of_missions).collect();
             assert!(!missions.is_empty(), "{name}");
             for mission in missions {
-                let found = find_embedded_mission(mission.as_str());
+                let found = find_embedded_mission(mission.as_str(), MissionEdition::First);
                 let found = found.unwrap_or_else(|| panic!("{name}: no manifest for {mission:?}"));
                 let steps = parse_mission_steps(found.mission.as_bytes()).unwrap();
                 let mapped = layout.step.iter().flat_map(|rule| rule.map.values());

@@ -154,7 +154,7 @@ fn names(value: Option<&Value>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::manifest::{find_embedded_mission, parse_manifest};
+    use crate::core::manifest::{MissionEdition, find_embedded_mission, parse_manifest};
 
     const SCHEMA: &str = "name: own\nversion: 1\nartifacts:\n\
         - {id: proposal, generates: proposal.md, template: proposal.md, requires: []}\n\
@@ -166,7 +166,7 @@ mod tests {
         apply: {requires: [tasks], tracks: work/tasks.md, instruction: x}\n";
 
     fn derive(text: &str, specs: SchemaSpecs) -> Result<DerivedManifest, ParseError> {
-        let known = find_embedded_mission("openspec").unwrap().manifest;
+        let known = find_embedded_mission("openspec", MissionEdition::First).unwrap().manifest;
         let known = parse_manifest(known.as_bytes()).unwrap();
         derive_manifest(text.as_bytes(), "openspec-own", specs, Some(&known))
     }

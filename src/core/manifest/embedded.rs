@@ -13,18 +13,30 @@ pub struct EmbeddedMission {
 }
 
 macro_rules! embed {
-    ($($name:literal),+) => {
+    ($dir:literal: $($name:literal),+) => {
         [$(EmbeddedMission {
             mission_type: $name,
-            manifest: include_str!(concat!("../../../manifests/", $name, "/expected-artifacts.yaml")),
-            mission: include_str!(concat!("../../../manifests/", $name, "/mission.yaml")),
+            manifest: include_str!(
+                concat!("../../../manifests/", $dir, $name, "/expected-artifacts.yaml")
+            ),
+            mission: include_str!(concat!("../../../manifests/", $dir, $name, "/mission.yaml")),
         }),+]
     };
 }
 
-/// All embedded missions.
+/// Which missions apply where two versions of a tool have different ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MissionEdition {
+    /// Those of the data model, which are also those of all other tools.
+    #[default]
+    First,
+    /// Those of spec-kitty 3.
+    SpecKitty3,
+}
+
+/// All embedded missions but those of [`SPEC_KITTY_3_MISSIONS`].
 pub const EMBEDDED_MISSIONS: [EmbeddedMission; 18] = embed!(
-    "software-dev",
+    "": "software-dev",
     "research",
     "documentation",
     "plan",
@@ -44,20 +56,33 @@ pub const EMBEDDED_MISSIONS: [EmbeddedMission; 18] = embed!(
     "documents"
 );
 
+/// The missions that spec-kitty 3 has changed.
+pub const SPEC_KITTY_3_MISSIONS: [EmbeddedMission; 4] =
+    embed!("spec-kitty-3.2/": "software-dev", "research", "documentation", "plan");
+
 /// Returns the embedded mission of a type.
 #[must_use]
-pub fn find_embedded_mission(mission_type: &str) -> Option<&'static EmbeddedMission> {
-    EMBEDDED_MISSIONS.iter().find(|embedded| embedded.mission_type == mission_type)
+pub fn find_embedded_mission(
+    mission_type: &str,
+    edition: MissionEdition,
+) -> Option<&'static EmbeddedMission> {
+    let newer: &[EmbeddedMission] = match edition {
+        MissionEdition::First => &[],
+        MissionEdition::SpecKitty3 => &SPEC_KITTY_3_MISSIONS,
+    };
+    let mut embedded = newer.iter().chain(&EMBEDDED_MISSIONS);
+    embedded.find(|embedded| embedded.mission_type == mission_type)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{Mission, parse_manifest, parse_mission_steps};
-    use super::EMBEDDED_MISSIONS;
+    use super::{EMBEDDED_MISSIONS, MissionEdition, SPEC_KITTY_3_MISSIONS, find_embedded_mission};
+    use crate::core::artifact::RequiredStatus;
 
     #[test]
     fn embedded_missions_are_valid_and_name_only_known_steps() {
-        for embedded in EMBEDDED_MISSIONS {
+        for embedded in EMBEDDED_MISSIONS.iter().chain(&SPEC_KITTY_3_MISSIONS) {
             let manifest = parse_manifest(embedded.manifest.as_bytes()).unwrap();
             assert_eq!(manifest.mission_type, embedded.mission_type);
             let steps = parse_mission_steps(embedded.mission.as_bytes()).unwrap();
@@ -80,10 +105,41 @@ mod tests {
 
     #[test]
     fn software_dev_has_the_steps_of_its_runtimes() {
-        let steps = parse_mission_steps(EMBEDDED_MISSIONS[0].mission.as_bytes()).unwrap();
-        assert_eq!(
-            steps.join(" "),
-            "discovery specify plan tasks_outline tasks_packages tasks_finalize implement review accept done"
-        );
+        for (edition, tasks) in
+            [(MissionEdition::First, ""), (MissionEdition::SpecKitty3, "tasks ")]
+        {
+            let embedded = find_embedded_mission("software-dev", edition).unwrap();
+            let steps = parse_mission_steps(embedded.mission.as_bytes()).unwrap();
+            assert_eq!(
+                steps.join(" "),
+                format!(
+                    "discovery specify plan tasks_outline tasks_packages tasks_finalize {tasks}implement \
+                     review accept done"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn missions_that_spec_kitty_3_has_changed_have_its_blocking_documents() {
+        for (mission, blocking) in [
+            ("software-dev", "spec.md plan.md tasks.md tasks/WP*.md"),
+            ("research", "spec.md plan.md source-register.csv findings.md report.md"),
+            ("documentation", "spec.md gap-analysis.md plan.md audit-report.md release.md"),
+            ("plan", "goals.md research.md plan.md"),
+        ] {
+            let embedded = find_embedded_mission(mission, MissionEdition::SpecKitty3).unwrap();
+            let manifest = parse_manifest(embedded.manifest.as_bytes()).unwrap();
+            assert_eq!(manifest.manifest_version, "3.2/1", "{mission}");
+            let steps = parse_mission_steps(embedded.mission.as_bytes()).unwrap();
+            let mission = Mission::new(manifest, &steps).unwrap();
+            let found: Vec<&str> = mission
+                .specs()
+                .iter()
+                .filter(|spec| spec.status == RequiredStatus::Required)
+                .map(|spec| spec.pattern.as_str())
+                .collect();
+            assert_eq!(found.join(" "), blocking);
+        }
     }
 }

@@ -21,7 +21,9 @@ use super::pattern::{Pattern, PatternSet};
 use super::yaml::ParseError;
 
 pub use derived::{DerivedManifest, SchemaSpecs, derive_manifest};
-pub use embedded::{EMBEDDED_MISSIONS, find_embedded_mission};
+pub use embedded::{
+    EMBEDDED_MISSIONS, MissionEdition, SPEC_KITTY_3_MISSIONS, find_embedded_mission,
+};
 pub use expected::{ExpectedArtifactManifest, ExpectedArtifactSpec, StepRequirements};
 pub use parse::parse_manifest;
 pub use steps::{merge_step_order, parse_mission_steps, parse_runtime_steps};

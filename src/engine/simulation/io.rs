@@ -15,7 +15,9 @@ use crate::core::digest::Digest;
 use crate::core::feature::FeatureMetadata;
 use crate::core::feature_context::{FeatureContext, UnknownReason};
 use crate::core::identity::BaselineKey;
-use crate::core::manifest::{Mission, MissionType, find_embedded_mission, parse_manifest};
+use crate::core::manifest::{
+    Mission, MissionEdition, MissionType, find_embedded_mission, parse_manifest,
+};
 use crate::core::mounts::Mounts;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::pattern::PatternSet;
@@ -876,7 +878,8 @@ fn rel(path: &Path) -> Option<RelPath> {
 }
 
 static MISSION: LazyLock<Arc<Mission>> = LazyLock::new(|| {
-    let embedded = find_embedded_mission("software-dev").expect("a built-in mission");
+    let embedded =
+        find_embedded_mission("software-dev", MissionEdition::First).expect("a built-in mission");
     let manifest = parse_manifest(embedded.manifest.as_bytes()).expect("a valid manifest");
     Arc::new(Mission::new(manifest, &[]).expect("a valid mission"))
 });

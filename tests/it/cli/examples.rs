@@ -106,7 +106,7 @@ fn instructions_of_the_example_work() {
     let manifest = String::from_utf8(manifest.unwrap()).unwrap();
     let edited = manifest.replacen("path_pattern: plan.md", "path_pattern: the-plan.md", 1);
     assert_ne!(edited, manifest);
-    project.write(".kittify/overrides/missions/software-dev/expected-artifacts.yaml", edited);
+    project.write(".dossierd/missions/software-dev/expected-artifacts.yaml", edited);
     let missing = project.run(&["artifacts", "001-order-page", "--missing"]).assert_success();
     assert!(missing.stdout.contains("the-plan.md"), "{}", missing.stdout);
 }

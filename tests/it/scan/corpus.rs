@@ -3,6 +3,7 @@
 //! example.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -69,9 +70,31 @@ fn assert_project_invariants(project: &Project, root: &Path) -> BTreeMap<String,
 #[test]
 fn corpus_hashes_equal_the_reference_with_its_own_manifests() {
     let Some(corpus) = corpus() else { return };
-    let project = Project::empty();
-    let found = assert_project_invariants(&project, &corpus.join("spec-kitty"));
+    // spec-kitty 3, which its metadata name, does not read its manifests.
+    let project = Project::copy_of(&corpus.join("spec-kitty"));
+    fs::remove_file(project.root.join(".kittify/metadata.yaml")).unwrap();
+    let found = assert_project_invariants(&project, &project.root);
     assert_eq!(found, reference_hashes(&corpus));
+}
+
+#[test]
+fn corpus_is_judged_by_the_manifests_of_its_version_of_spec_kitty() {
+    let Some(corpus) = corpus() else { return };
+    let project = Project::empty();
+    let root = corpus.join("spec-kitty");
+    let scan = project.run(&["check", root.to_str().unwrap(), "--json"]).json();
+    let mut incomplete = String::new();
+    for feature in scan["features"].as_array().unwrap() {
+        assert_eq!(feature["manifest_version"], "3.2/1", "{feature:#}");
+        if feature["completeness_status"] != "complete" {
+            let text = |name: &str| feature[name].as_str().unwrap();
+            let (slug, mission, status) =
+                (text("feature_slug"), text("mission"), text("completeness_status"));
+            let missing = &feature["missing_required_count"];
+            writeln!(incomplete, "{slug}: {mission}, {status}, {missing} missing").unwrap();
+        }
+    }
+    insta::assert_snapshot!(incomplete);
 }
 
 #[test]
