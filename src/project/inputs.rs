@@ -14,7 +14,7 @@ use crate::core::identity::{self as ids, BaselineKey, NO_MANIFEST_VERSION};
 use crate::core::layout::{
     DOCUMENTS_MISSION, FeatureKind, Layout, SPEC_KITTY, StepOrigin, embedded_layouts,
 };
-use crate::core::manifest::{Mission, MissionType};
+use crate::core::manifest::{Mission, MissionType, merge_step_order};
 use crate::core::path::FeatureSlug;
 use crate::core::pattern::PatternSet;
 
@@ -111,7 +111,8 @@ impl Project {
             of_settings.or(of_rule).or(mission)
         };
         let mission_type = of_documents.or(mission_type).unwrap_or_default();
-        let loaded = self.missions.load(&self.root_dir, &mission_type);
+        let mut loaded = self.missions.load(&self.root_dir, &mission_type);
+        loaded.mission = loaded.mission.map(|mission| self.with_run_steps(slug, layout, mission));
         let steps = self.resolve_step(slug, layout, loaded.mission.as_deref(), &files);
         let is_archived = rule.is_some_and(|rule| rule.kind == FeatureKind::Archived);
         let unknown_reason = if meta_error.is_some() {
@@ -206,6 +207,23 @@ impl Project {
             }
         }
         CountingBaseline { baseline, baseline_scope, former_slug: None }
+    }
+
+    /// Returns the mission with the steps of the template of the feature's run, if the run has issued one
+    /// that the mission does not have.
+    fn with_run_steps(&self, slug: &str, layout: &Layout, mission: Arc<Mission>) -> Arc<Mission> {
+        if !layout.has_step_from(StepOrigin::Runtime) {
+            return mission;
+        }
+        let issued = self.runs.issued_step(&self.root_dir, &self.root, slug);
+        let is_unknown = matches!(issued, Ok(Some(step)) if !mission.has_step(&step));
+        let template = || self.runs.template_steps(&self.root_dir, &self.root, slug);
+        let Some(template) = is_unknown.then(template).flatten() else {
+            return mission;
+        };
+        let known: Vec<String> = mission.steps.iter().map(ToString::to_string).collect();
+        let merged = Mission::new(mission.manifest.clone(), &merge_step_order(&known, &template));
+        merged.map_or(mission, Arc::new)
     }
 
     fn resolve_step(

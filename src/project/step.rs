@@ -6,11 +6,14 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use crate::core::manifest::parse_runtime_steps;
 use crate::core::path::RelPath;
 use crate::core::yaml::parse_json;
 use crate::project::root_dir::RootDir;
 
 const RUNS_FILE: &str = ".kittify/runtime/feature-runs.json";
+/// The copy of a mission's steps in the directory of a run.
+const TEMPLATE_FILE: &str = "mission_template_frozen.yaml";
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// The runs of a project, by slug.
@@ -79,6 +82,22 @@ impl FeatureRuns {
                 Err(StepError::unreadable(message))
             }
         }
+    }
+}
+
+impl FeatureRuns {
+    /// Returns the steps of the template that the feature's run was started with; `None` if there is none
+    /// that can be used.
+    pub(super) fn template_steps(
+        &self,
+        root_dir: &RootDir,
+        root: &Path,
+        slug: &str,
+    ) -> Option<Vec<String>> {
+        let run_dir = self.0.as_ref().ok()?.get(slug)?.get("run_dir")?.as_str()?;
+        let path = relative_to_root(root, &Path::new(run_dir).join(TEMPLATE_FILE))?;
+        let bytes = root_dir.read(&path, MAX_FILE_BYTES).ok()??;
+        parse_runtime_steps(&bytes).ok().filter(|steps| !steps.is_empty())
     }
 }
 

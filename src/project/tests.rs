@@ -1,4 +1,4 @@
-//! A lack of file descriptors while a project is read.
+//! Reading a project as a whole: without file descriptors, and with the steps of a run.
 
 use std::fs;
 
@@ -68,5 +68,39 @@ fn lack_of_descriptors_is_never_taken_for_a_state_of_the_files() {
             return;
         }
         assert_eq!(read, None, "without a descriptor for call {calls}");
+    }
+}
+
+#[test]
+fn steps_that_only_the_template_of_a_run_has_are_those_of_the_feature() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write(".kittify/metadata.yaml", "spec_kitty: {version: 3.2.7}\n");
+    let runs = r#"{"001-x": {"run_id": "r", "run_dir": ".kittify/runtime/runs/r"}}"#;
+    write(".kittify/runtime/feature-runs.json", runs);
+    write(".kittify/runtime/runs/r/state.json", r#"{"issued_step_id": "polish"}"#);
+    write("kitty-specs/001-x/meta.json", r#"{"mission_type": "software-dev"}"#);
+    let read = || {
+        let settings = ProjectSettings::default();
+        let project = Project::open(&root, settings, &Machine::current(), None).unwrap();
+        let found = project.discover().unwrap();
+        let inputs = project.read_feature_inputs(&found.features[0]);
+        let steps = inputs.context.mission.unwrap().steps.join(" ");
+        (steps, inputs.metadata.step_error)
+    };
+    let (steps, error) = read();
+    assert!(error.unwrap().contains("the mission has no step `polish`"));
+    let template = ".kittify/runtime/runs/r/mission_template_frozen.yaml";
+    write(template, "steps: [{id: specify}, {id: polish}, {id: plan}]\n");
+    let with_template = read();
+    assert_eq!(with_template, (steps.replace("specify ", "specify polish "), None));
+    for unusable in ["steps: 7\n", "", "mission: {key: software-dev}\n"] {
+        write(template, unusable);
+        assert_eq!(read().0, steps, "{unusable}");
     }
 }

@@ -106,14 +106,14 @@ mod tests {
     #[test]
     fn software_dev_has_the_steps_of_its_runtimes() {
         for (edition, tasks) in
-            [(MissionEdition::First, ""), (MissionEdition::SpecKitty3, "tasks ")]
+            [(MissionEdition::First, ""), (MissionEdition::SpecKitty3, " tasks")]
         {
             let embedded = find_embedded_mission("software-dev", edition).unwrap();
             let steps = parse_mission_steps(embedded.mission.as_bytes()).unwrap();
             assert_eq!(
                 steps.join(" "),
                 format!(
-                    "discovery specify plan tasks_outline tasks_packages tasks_finalize {tasks}implement \
+                    "discovery specify plan{tasks} tasks_outline tasks_packages tasks_finalize implement \
                      review accept done"
                 )
             );
