@@ -1164,7 +1164,8 @@ impl FeatureState {
     /// Records on which mount something was found at a path.
     fn note_found(&mut self, path: &RelPath) {
         if !self.hidden.is_idle() {
-            self.hidden.on_found(&self.path_in_project(path));
+            let was_known = self.is_indexed_path(path);
+            self.hidden.on_found(&self.path_in_project(path), was_known);
             self.apply_blocker();
         }
     }

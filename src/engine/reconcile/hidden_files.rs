@@ -13,11 +13,22 @@ pub(super) struct HiddenFiles {
     known: MountPoints,
     /// Those at present.
     present: MountPoints,
-    /// Files that were found on mounts that are not known, with the mounts of that time.
-    found: BTreeMap<RelPath, MountPoints>,
+    /// Files that were found on mounts that are not known.
+    found: BTreeMap<RelPath, FoundFile>,
     hidden: BTreeSet<RelPath>,
     /// All of the feature was listed since the present mounts are known.
     is_listed: bool,
+}
+
+/// A file that was found on a mount that is not known.
+#[derive(Debug)]
+struct FoundFile {
+    /// The mounts of that time.
+    mounts: MountPoints,
+    /// Its mount went since. What is mounted there later may be another file system.
+    is_mount_gone: bool,
+    /// There was a file at its path before, which the mount hid.
+    hides_file: bool,
 }
 
 /// Why nothing is at the path of a known file.
@@ -39,6 +50,9 @@ impl HiddenFiles {
     /// Records what is mounted now.
     pub(super) fn set_present(&mut self, present: MountPoints) {
         if self.present != present {
+            for (path, found) in &mut self.found {
+                found.is_mount_gone |= !found.mounts.agree_on(&present, path);
+            }
             self.present = present;
             self.is_listed = false;
         }
@@ -68,21 +82,24 @@ impl HiddenFiles {
     /// Returns why nothing is at the path of a known file, if that is so.
     pub(super) fn explain(&self, path: &RelPath) -> Disappearance {
         match self.found.get(path) {
-            Some(mounts) if mounts.agree_on(&self.present, path) => Disappearance::Deleted,
-            Some(_) => Disappearance::Unmounted,
-            None if self.known.agree_on(&self.present, path) => Disappearance::Deleted,
-            None => Disappearance::Hidden(self.present.why_hidden(&self.known, path)),
+            Some(found) if !found.is_mount_gone => Disappearance::Deleted,
+            Some(found) if !found.hides_file => Disappearance::Unmounted,
+            _ if self.known.agree_on(&self.present, path) => Disappearance::Deleted,
+            _ => Disappearance::Hidden(self.present.why_hidden(&self.known, path)),
         }
     }
 
-    /// Records that something was found at a path.
-    pub(super) fn on_found(&mut self, path: &RelPath) {
-        self.hidden.remove(path);
+    /// Records that something was found at a path, and whether a file was known there before.
+    pub(super) fn on_found(&mut self, path: &RelPath, was_known: bool) {
+        let was_hidden = self.hidden.remove(path);
         if self.known.agree_on(&self.present, path) {
             self.found.remove(path);
-        } else {
-            self.found.insert(path.clone(), self.present.clone());
+            return;
         }
+        let before = self.found.get(path).map(|before| before.hides_file);
+        let hides_file = was_hidden || before.unwrap_or(was_known);
+        let mounts = self.present.clone();
+        self.found.insert(path.clone(), FoundFile { mounts, is_mount_gone: false, hides_file });
     }
 
     /// Records that a known file is hidden.
@@ -132,10 +149,10 @@ mod tests {
         let hidden = |why: &str| Disappearance::Hidden(why.to_owned());
         assert_eq!(files.explain(&old), hidden("hidden by the mount at a/c"));
         assert_eq!(files.explain(&other), Disappearance::Deleted);
-        files.on_found(&old);
+        files.on_found(&old, true);
         files.on_hidden(old.clone());
         assert_eq!(files.explain(&old), hidden("hidden by the mount at a/c"));
-        files.on_found(&new);
+        files.on_found(&new, false);
         files.on_listed();
         assert_eq!(files.explain(&new), Disappearance::Deleted);
         let first = files.first_hidden();
@@ -144,16 +161,32 @@ mod tests {
         files.set_present(points(&[]));
         assert_eq!(files.explain(&old), Disappearance::Deleted);
         assert_eq!(files.explain(&new), Disappearance::Unmounted);
-        files.on_found(&old);
+        files.on_found(&old, true);
         files.on_removed(&new);
         assert!(files.first_hidden().is_none() && !files.accept_present() && files.is_idle());
+    }
+
+    #[test]
+    fn what_is_mounted_at_the_same_place_later_is_another_file_system() {
+        let mut files = HiddenFiles::new(points(&[]), points(&["a"]));
+        let (old, new) = (path("a/old"), path("a/new"));
+        files.on_found(&old, true);
+        files.on_found(&new, false);
+        assert_eq!(files.explain(&old), Disappearance::Deleted, "it was, on this mount");
+        files.set_present(points(&[]));
+        files.set_present(points(&["a"]));
+        let hidden = Disappearance::Hidden("hidden by the mount at a".to_owned());
+        assert_eq!(files.explain(&old), hidden);
+        assert_eq!(files.explain(&new), Disappearance::Unmounted);
+        files.on_found(&new, true);
+        assert_eq!(files.explain(&new), Disappearance::Deleted);
     }
 
     #[test]
     fn mounts_that_hide_nothing_are_accepted() {
         let mut files = HiddenFiles::new(points(&[]), points(&["a"]));
         let spec = path("a/spec.md");
-        files.on_found(&spec);
+        files.on_found(&spec, true);
         assert!(!files.accept_present(), "not all of it was listed");
         files.on_listed();
         assert!(files.accept_present() && !files.accept_present() && files.is_idle());

@@ -366,6 +366,14 @@ pub(super) fn regressions() -> Vec<History> {
             let after = [Step(ReleaseEffects, Run(1000))];
             [&before[..], &not_found, &not_found, &after].concat()
         },
+        // A file was replaced on a mount, and another file system was mounted in its place.
+        vec![
+            Step(WriteKeepingTime(At(0, 3)), Run(56)),
+            Step(MountBelow(At(0, 2)), Run(0)),
+            Step(Replace(At(0, 3)), Run(0)),
+            Step(UnmountBelow(0), Run(0)),
+            Step(MountBelow(At(0, 3)), Run(196)),
+        ],
         // A file came and went while the store failed.
         vec![
             Step(BreakStore, Run(0)),
