@@ -9,7 +9,7 @@ use crate::support::Project;
 use crate::support::process::Daemon;
 
 /// Returns a line for each feature, as a scan prints them.
-fn shown(daemon: &Daemon) -> Vec<String> {
+pub(crate) fn shown(daemon: &Daemon) -> Vec<String> {
     let status = daemon.status();
     assert_eq!(status["synced"], "cookie");
     let features = status["projects"][0]["features"].as_array().unwrap().clone();

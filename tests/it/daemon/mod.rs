@@ -16,3 +16,4 @@ mod private_files;
 mod rate_limits;
 pub(crate) mod snapshot_file;
 mod tombstones;
+mod tool_lifecycles;
