@@ -7,11 +7,13 @@
 mod args;
 mod commands;
 mod daemon;
+mod evaluation;
 mod exit;
 mod exit_on_signal;
 #[cfg(test)]
 mod fuzz_corpora;
 mod local;
+mod output_file;
 mod render;
 mod replace_file;
 mod runtime;
@@ -24,7 +26,7 @@ use crate::core::diagnostics::FileError;
 use crate::core::history::revision::RevisionError;
 use crate::core::path::is_unprintable;
 use crate::history::states::PastStateError;
-use crate::project::LocateError;
+use crate::project::{GitError, LocateError};
 use crate::wire::hint::HintCode;
 use args::{Cli, CliCommand, Color};
 use exit::CommandExit;
@@ -125,6 +127,9 @@ fn report_error(error: &anyhow::Error) -> CommandExit {
     }
     let locate_error = error.chain().find_map(|cause| cause.downcast_ref::<LocateError>());
     if let Some(LocateError::NotRecognised { .. }) = locate_error {
+        return CommandExit::Usage;
+    }
+    if error.chain().any(|cause| cause.downcast_ref::<GitError>().is_some()) {
         return CommandExit::Usage;
     }
     let is_revision = error.chain().any(|cause| {

@@ -2,6 +2,7 @@
 //!
 //! Arguments are parsed into typed values here; nothing is read from disk.
 
+mod check_outputs;
 mod color;
 mod selection;
 mod service;
@@ -9,6 +10,7 @@ mod service;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+pub(super) use check_outputs::{CheckFormat, CheckOutputs};
 pub(super) use color::Color;
 pub(super) use selection::{
     DaemonArgs, FeatureArgs, LoneArgs, OptionalFeatureArgs, ProjectArgs, SocketArgs,
@@ -63,6 +65,10 @@ pub(super) enum CliCommand {
     /// process ID stays the same. To avoid this, set both variables yourself.
     Run(RunArgs),
     /// Show the state of all features, or of one in detail
+    ///
+    /// Exit codes with `--short`: 0 everything is in order; 10 a feature is incomplete; 11 one has
+    /// drifted; 12 both; 13 something is not seen, for example because the project is not watched; 3 no
+    /// daemon runs.
     Status(StatusArgs),
     /// Show current problems, then follow events until Ctrl-C
     ///
@@ -92,7 +98,7 @@ pub(super) enum CliCommand {
     ///
     /// The result is the exit code, the first of these that applies: 78 a manifest or the
     /// configuration is invalid; 13 something could not be read; 12 incomplete and drifted; 11
-    /// drifted; 10 incomplete; 0 none of these. Writes nothing.
+    /// drifted; 10 incomplete; 0 none of these. Writes nothing but the files that `-o` names.
     Check(CheckArgs),
     /// List the artifacts of a feature
     Artifacts(ArtifactsArgs),
@@ -163,6 +169,12 @@ pub(super) struct StatusArgs {
     /// Redraw on every change, until Ctrl-C
     #[arg(long)]
     pub(super) watch: bool,
+    /// Print one line, and exit with the code of the state
+    #[arg(long, conflicts_with_all = ["watch", "problems"])]
+    pub(super) short: bool,
+    /// Show only features with problems, and what they are
+    #[arg(long)]
+    pub(super) problems: bool,
 }
 
 #[derive(Debug, Args)]
@@ -248,9 +260,14 @@ pub(super) struct CheckArgs {
     /// Also fail on `info` drift, unknown completeness, skipped directories
     #[arg(long)]
     pub(super) strict: bool,
-    /// Print JSON
+    #[command(flatten)]
+    pub(super) outputs: CheckOutputs,
+    /// Check only features with changes since this commit of git
+    #[arg(long, value_name = "GITREV")]
+    pub(super) changed_since: Option<String>,
+    /// Also list archived features without a finding
     #[arg(long)]
-    pub(super) json: bool,
+    pub(super) archived: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod baseline;
+mod check;
 mod command_line;
 mod config_command;
 mod daemon_connection;
