@@ -8,11 +8,13 @@ mod args;
 mod commands;
 mod daemon;
 mod evaluation;
+mod exec;
 mod exit;
 mod exit_on_signal;
 #[cfg(test)]
 mod fuzz_corpora;
 mod local;
+mod notify;
 mod output_file;
 mod render;
 mod replace_file;

@@ -184,6 +184,23 @@ pub(super) struct WatchArgs {
     /// Start after this cursor instead of with the current state
     #[arg(long, value_name = "CURSOR", value_parser = parse_cursor)]
     pub(super) since: Option<String>,
+    #[command(flatten)]
+    pub(super) exec: ExecArgs,
+    /// Show important changes as notifications of the desktop
+    #[arg(long)]
+    pub(super) notify: bool,
+}
+
+/// Runs a command for each event.
+#[derive(Debug, Args)]
+pub(super) struct ExecArgs {
+    /// Run a command for each event
+    ///
+    /// `sh -c` runs it with the event as JSON on standard input, and DOSSIERD_EVENT_TYPE, _SEQ,
+    /// _CURSOR, _ROOT, _FEATURE, _KEY, _PATH, _REASON and _SEVERITY in its environment: one at a time
+    /// for a feature, four in all, each for at most 60 seconds.
+    #[arg(long, value_name = "CMD")]
+    pub(super) exec: Option<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -200,6 +217,8 @@ pub(super) struct EventsArgs {
     /// Follow new events until Ctrl-C
     #[arg(long, short)]
     pub(super) follow: bool,
+    #[command(flatten)]
+    pub(super) exec: ExecArgs,
     #[command(flatten)]
     pub(super) project: ProjectArgs,
 }

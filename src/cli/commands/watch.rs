@@ -10,10 +10,12 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::cli::args::WatchArgs;
+use crate::cli::daemon::event_commands::EventCommands;
 use crate::cli::daemon::line_counts::LineCounts;
 use crate::cli::daemon::{autostart, connection};
 use crate::cli::exit::CommandExit;
 use crate::cli::exit_on_signal::exit_on_signal_or_closed_pipe;
+use crate::cli::notify::{NoticeFilter, Notifier};
 use crate::cli::render::event_format::{EventBurst, LastStates, LinePrefix};
 use crate::cli::render::labels::{DISCONNECTED_NOTE, RECONNECTED_NOTE};
 use crate::cli::render::stream_record::{StateRecord, StreamRecord};
@@ -47,6 +49,8 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
     new_runtime()?.block_on(async {
         let mut client = Client::connect(&socket).await?;
         let mut watch = WatchSession::new(scope, args.selection.project.json);
+        watch.commands = EventCommands::start(&args.exec, watch.json, &socket)?;
+        watch.notifier = if args.notify { Some(Notifier::start()?) } else { None };
         watch.roots_below = below;
         let status = watch.ensure_watched(&mut client).await?;
         connection::warn_on_version_mismatch(client.version());
@@ -127,6 +131,9 @@ struct WatchSession {
     /// Only for text on a terminal.
     burst: Option<EventBurst>,
     root_id: Option<String>,
+    commands: Option<EventCommands>,
+    notifier: Option<Notifier>,
+    notices: NoticeFilter,
     out: Box<dyn Write>,
 }
 
@@ -142,6 +149,9 @@ impl WatchSession {
             prefix: LinePrefix::Live,
             burst: is_grouped.then(EventBurst::default),
             root_id: None,
+            commands: None,
+            notifier: None,
+            notices: NoticeFilter::default(),
             out: if json {
                 Box::new(output::stdout_machine())
             } else {
@@ -200,6 +210,11 @@ impl WatchSession {
         for project in projects {
             for overview in &project.features {
                 last_states.update(&project.root_id, overview);
+            }
+        }
+        for project in self.selected_projects(status) {
+            for overview in &project.features {
+                self.notices.update(&project.root_id, overview);
             }
         }
         self.states = last_states;
@@ -289,6 +304,12 @@ impl WatchSession {
             && self.scope.feature.as_ref().is_none_or(|slug| *slug == event.feature_slug);
         if !is_selected {
             return Ok(());
+        }
+        if let Some(commands) = &mut self.commands {
+            commands.push(&message.data, &message.id).await?;
+        }
+        if let Some(notifier) = &self.notifier {
+            notifier.push(&event, &mut self.notices);
         }
         if self.json {
             writeln!(self.out, "{}", message.data)?;
