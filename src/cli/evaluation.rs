@@ -97,7 +97,7 @@ impl FeatureCheck {
     }
 
     /// Returns true if the feature has drifted so far that it counts.
-    pub(super) fn has_drifted(&self) -> bool {
+    pub(super) fn has_drifted(self) -> bool {
         self.drift.is_some_and(|severity| severity >= Severity::Warning)
     }
 }

@@ -56,13 +56,13 @@ impl EventFields {
     fn of(payload: Option<Payload>) -> Self {
         match payload {
             Some(Payload::ArtifactIndexed(one)) => Self {
-                key: one.artifact_key.to_string(),
+                key: String::from(&*one.artifact_key),
                 path: one.relative_path.text().into_owned(),
                 reason: change_text(&one.change),
                 ..Self::default()
             },
             Some(Payload::ArtifactMissing(one)) => Self {
-                key: one.artifact_key.to_string(),
+                key: String::from(&*one.artifact_key),
                 path: one.relative_path.map(|path| path.text().into_owned()).unwrap_or_default(),
                 reason: one.reason_code.to_string(),
                 ..Self::default()

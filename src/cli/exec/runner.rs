@@ -20,7 +20,7 @@ use crate::cli::render::output;
 use crate::core::sync::lock;
 
 /// Time after which a command is ended.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+const COMMAND_TIMEOUT: Duration = Duration::from_mins(1);
 /// Time that a command has to end after it was asked to; then it is killed.
 const TERMINATION_GRACE: Duration = Duration::from_secs(2);
 

@@ -68,9 +68,8 @@ fn missing_line(missing: &ArtifactMissing) -> Option<(Severity, String)> {
     };
     let severity = match (missing.reason_code, missing.blocking) {
         (ErrorReason::DeletedAfterScan, true) => Severity::Error,
-        (ErrorReason::DeletedAfterScan, false) => Severity::Info,
         // A file that has never been there is only the next thing to do.
-        (ErrorReason::NotFound, true) => Severity::Info,
+        (ErrorReason::DeletedAfterScan, false) | (ErrorReason::NotFound, true) => Severity::Info,
         (ErrorReason::NotFound, false) => return None,
         (ErrorReason::Unreadable | ErrorReason::InvalidFormat, _) => Severity::Warning,
     };

@@ -52,7 +52,7 @@ impl StatusSummary {
             exit: evaluate(scope, &checks, false),
             features: all.iter().filter(|one| one.mission != DOCUMENTS_MISSION).count(),
             incomplete: count(&|check| check.incomplete),
-            drifted: count(&FeatureCheck::has_drifted),
+            drifted: count(&|check| check.has_drifted()),
             not_seen: count(&|check| check.unreadable) + hidden,
             gone: all.iter().filter(|one| one.watch == FeatureWatchState::Gone).count(),
             invalid_files: invalid_files + manifests,
