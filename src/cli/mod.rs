@@ -14,6 +14,8 @@ mod exit_on_signal;
 #[cfg(test)]
 mod fuzz_corpora;
 mod local;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod notify;
 mod output_file;
 mod render;
@@ -104,6 +106,8 @@ fn dispatch(cli: &Cli) -> anyhow::Result<CommandExit> {
         CliCommand::Layouts(args) => commands::layouts::run(args),
         CliCommand::Doctor(args) => commands::doctor::run(args),
         CliCommand::Delivery(args) => commands::delivery::run(args),
+        #[cfg(feature = "mcp")]
+        CliCommand::Mcp(args) => commands::mcp::run(args),
         CliCommand::Completions(args) => commands::completions::print_completions(args),
         CliCommand::Man(args) => commands::completions::print_man_page(args),
     }

@@ -141,6 +141,12 @@ pub(super) enum CliCommand {
     Doctor(DoctorArgs),
     /// Show event delivery, and retry or drop dead letters
     Delivery(DeliveryArgs),
+    /// Serve an agent on standard input and output (Model Context Protocol)
+    ///
+    /// Offers what the daemon knows as tools and resources. Where no daemon watches a project, it is
+    /// scanned once for each call.
+    #[cfg(feature = "mcp")]
+    Mcp(McpArgs),
     /// Print a shell completion script
     Completions(CompletionsArgs),
     /// Print the manual page
@@ -196,9 +202,9 @@ pub(super) struct WatchArgs {
 pub(super) struct ExecArgs {
     /// Run a command for each event
     ///
-    /// `sh -c` runs it with the event as JSON on standard input, and DOSSIERD_EVENT_TYPE, _SEQ,
-    /// _CURSOR, _ROOT, _FEATURE, _KEY, _PATH, _REASON and _SEVERITY in its environment: one at a time
-    /// for a feature, four in all, each for at most 60 seconds.
+    /// `sh -c` runs it with the event as JSON on standard input, and its fields in variables such as
+    /// `DOSSIERD_EVENT_PATH`: one command at a time for a feature, four in all, each for at most 60
+    /// seconds.
     #[arg(long, value_name = "CMD")]
     pub(super) exec: Option<OsString>,
 }
@@ -534,6 +540,16 @@ pub(super) struct LayoutsArgs {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[cfg(feature = "mcp")]
+#[derive(Debug, Args)]
+pub(super) struct McpArgs {
+    /// Offer tools that accept baselines, restore files and add projects
+    #[arg(long)]
+    pub(super) allow_writes: bool,
+    #[command(flatten)]
+    pub(super) socket: SocketArgs,
 }
 
 #[derive(Debug, Args)]

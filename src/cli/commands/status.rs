@@ -15,22 +15,21 @@ use crate::cli::daemon::query;
 use crate::cli::exit::CommandExit;
 use crate::cli::exit_on_signal::exit_on_signal_or_closed_pipe;
 use crate::cli::local::diagnostics::ProjectDiagnostics;
+use crate::cli::local::scanned_status::project_status;
 use crate::cli::local::target::LocalTarget;
 use crate::cli::render::labels::DISCONNECTED_NOTE;
 use crate::cli::render::status_line::StatusSummary;
 use crate::cli::render::terminal;
 use crate::cli::render::terminal::AlternateScreen;
 use crate::cli::render::{output, status_view};
-use crate::cli::scope::{Scope, project_add_command, root_text, roots_below};
+use crate::cli::scope::{Scope, project_add_command, roots_below};
 use crate::cli::user_dirs::user_dirs;
 use crate::client::{ApiResponse, ClientError, FollowEvent, Follower, RequestPath as Request};
 use crate::core::feature::Feature;
 use crate::core::path::{escape_bytes, escape_unprintable};
 use crate::wire::json;
 use crate::wire::overview::Overview;
-use crate::wire::status::{
-    ConfigStatus, OneShotStatus, ProjectStatus, Status, SyncStatus, Synced, WatchStatus,
-};
+use crate::wire::status::{ConfigStatus, OneShotStatus, ProjectStatus, Status, SyncStatus, Synced};
 
 /// Interval at which the status is requested without an event: an invalid configuration, for
 /// example, raises none.
@@ -318,27 +317,6 @@ struct ScannedOverview<'a> {
     overview: Overview<'a>,
     #[serde(flatten)]
     sync: SyncStatus,
-}
-
-fn project_status<'a>(
-    target: &'a LocalTarget,
-    features: &'a [Feature],
-    diagnostics: &'a ProjectDiagnostics,
-) -> ProjectStatus<'a> {
-    let project = &target.project;
-    ProjectStatus {
-        project: (&*project.name).into(),
-        root: root_text(&project.root).into(),
-        root_id: project.root_id.as_str().into(),
-        project_uuid: project.project_uuid.as_str().into(),
-        node_id: project.node_id.as_str().into(),
-        sync: Some(Synced::Scan.into()),
-        watch: WatchStatus::unwatched(),
-        manifest_errors: diagnostics.errors.as_slice().into(),
-        manifest_warnings: diagnostics.warnings.as_slice().into(),
-        skipped: target.skipped.as_slice().into(),
-        features: features.iter().map(Overview::from).collect(),
-    }
 }
 
 /// What was printed last, to print only changes.

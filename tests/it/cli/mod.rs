@@ -12,6 +12,8 @@ mod events;
 pub(crate) mod examples;
 mod exec;
 mod feature;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod notify;
 mod path_arguments;
 mod projects;
