@@ -45,6 +45,16 @@ pub fn main() -> ExitCode {
         Err(error) => return report_usage_error(&error),
     };
     cli.color.apply();
+    if cli.quiet {
+        render::output::set_quiet();
+    }
+    if let Some(directory) = &cli.directory
+        && let Err(error) = std::env::set_current_dir(directory)
+    {
+        let text = format!("cannot change to the directory {}: {error}", directory.display());
+        render::output::error(&text);
+        return CommandExit::Usage.into();
+    }
     crate::scan::raise_descriptor_limit();
     match dispatch(&cli) {
         Ok(exit) => exit.into(),

@@ -59,6 +59,7 @@ impl Args for CheckOutputs {
             .help("Write the format before it to a file; `-` is standard output");
         let json = Arg::new("json")
             .long("json")
+            .short('j')
             .action(ArgAction::SetTrue)
             .conflicts_with("format")
             .help("Print JSON, as `--format json`");

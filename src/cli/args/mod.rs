@@ -4,6 +4,7 @@
 
 mod check_outputs;
 mod color;
+mod leading_options;
 mod selection;
 mod service;
 
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 pub(super) use check_outputs::{CheckFormat, CheckOutputs};
 pub(super) use color::Color;
+use leading_options::move_leading_options;
 pub(super) use selection::{
     DaemonArgs, FeatureArgs, LoneArgs, OptionalFeatureArgs, ProjectArgs, SocketArgs,
 };
@@ -37,6 +39,12 @@ pub(super) struct Cli {
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub(super) color: Color,
+    /// Run as if started in this directory
+    #[arg(short = 'C', global = true, value_name = "DIR")]
+    pub(super) directory: Option<PathBuf>,
+    /// Print no notes and warnings; `check` prints nothing
+    #[arg(long, short, global = true)]
+    pub(super) quiet: bool,
     #[command(subcommand)]
     pub(super) command: CliCommand,
 }
@@ -44,7 +52,8 @@ pub(super) struct Cli {
 impl Cli {
     /// Parses the arguments of this process.
     pub(super) fn parse_args() -> Result<Self, clap::Error> {
-        let cli = Self::try_parse()?;
+        let arguments = move_leading_options(std::env::args_os().collect());
+        let cli = Self::try_parse_from(arguments)?;
         match &cli.command {
             CliCommand::Report(args) if args.feature.project.json => Err(Self::command().error(
                 ErrorKind::ArgumentConflict,
@@ -69,6 +78,7 @@ pub(super) enum CliCommand {
     /// Exit codes with `--short`: 0 everything is in order; 10 a feature is incomplete; 11 one has
     /// drifted; 12 both; 13 something is not seen, for example because the project is not watched; 3 no
     /// daemon runs.
+    #[command(visible_alias = "st")]
     Status(StatusArgs),
     /// Show current problems, then follow events until Ctrl-C
     ///
@@ -101,6 +111,7 @@ pub(super) enum CliCommand {
     /// drifted; 10 incomplete; 0 none of these. Writes nothing but the files that `-o` names.
     Check(CheckArgs),
     /// List the artifacts of a feature
+    #[command(visible_alias = "ls")]
     Artifacts(ArtifactsArgs),
     /// Show one artifact and its content
     Show(ShowArgs),
@@ -271,7 +282,7 @@ pub(super) struct ScanArgs {
     #[command(flatten)]
     pub(super) lone: LoneArgs,
     /// Print the snapshot of each feature as one line of JSON
-    #[arg(long)]
+    #[arg(long, short = 'j')]
     pub(super) json: bool,
 }
 
@@ -433,7 +444,7 @@ pub(super) struct DashboardArgs {
     #[arg(long, value_name = "ID", conflicts_with_all = ["no_open", "close", "sessions"])]
     pub(super) revoke: Option<String>,
     /// Print JSON instead of opening a browser
-    #[arg(long)]
+    #[arg(long, short = 'j')]
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) socket: SocketArgs,
@@ -538,7 +549,7 @@ pub(super) struct LayoutsArgs {
     #[arg(default_value = ".")]
     pub(super) path: PathBuf,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, short = 'j')]
     pub(super) json: bool,
 }
 

@@ -249,6 +249,9 @@ impl CheckResult<'_> {
             CheckFormat::Markdown => markdown_report(&self.summary),
         };
         let Some(file) = file else {
+            if format == CheckFormat::Text && output::is_quiet() {
+                return Ok(());
+            }
             let printed = match format {
                 CheckFormat::Text => output::print_styled(&text),
                 _ => output::print_body(text.as_bytes()),

@@ -310,14 +310,14 @@ fn short_status_is_a_line_and_an_exit_code() {
 fn problems_are_listed_with_their_reasons_until_they_end() {
     let project = Project::complete()
         .file("kitty-specs/002-y/spec.md", "x")
-        .file("kitty-specs/003-z/meta.json", "{\"mission\": \"sofware-dev\"}");
+        .file("kitty-specs/003-z/meta.json", "{\"mission\": \"software-dv\"}");
     let lines = |arguments: &[&str]| -> Vec<String> {
         let run =
             project.run_client(&[&["status", "--problems"], arguments].concat()).assert_success();
         let lines = project.redact(&run.stdout);
         lines.lines().filter(|line| !line.contains("no baseline: ")).map(str::to_owned).collect()
     };
-    let unknown = "  003-z: completeness unknown: no manifest for mission `sofware-dev`; did you mean \
+    let unknown = "  003-z: completeness unknown: no manifest for mission `software-dv`; did you mean \
                    `software-dev`?";
     let incomplete = "  002-y: incomplete, 3 of 4 required missing";
     let scanned = lines(&[]);
