@@ -11,6 +11,7 @@ mod evaluation;
 mod exec;
 mod exit;
 mod exit_on_signal;
+mod feature_names;
 #[cfg(test)]
 mod fuzz_corpora;
 mod local;
@@ -40,7 +41,7 @@ use exit::CommandExit;
 pub fn main() -> ExitCode {
     // First, because it also applies to errors about the arguments.
     Color::from_raw_args(std::env::args_os().skip(1)).apply();
-    let cli = match Cli::parse_args() {
+    let mut cli = match Cli::parse_args() {
         Ok(cli) => cli,
         Err(error) => return report_usage_error(&error),
     };
@@ -56,7 +57,7 @@ pub fn main() -> ExitCode {
         return CommandExit::Usage.into();
     }
     crate::scan::raise_descriptor_limit();
-    match dispatch(&cli) {
+    match feature_names::expand_feature_names(&mut cli.command).and_then(|()| dispatch(&cli)) {
         Ok(exit) => exit.into(),
         Err(error) => report_error(&error).into(),
     }
