@@ -2,10 +2,13 @@
 
 use std::process::ExitCode;
 
+use serde::{Serialize, Serializer};
+
 /// Result of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum CommandExit {
     /// The command succeeded.
+    #[default]
     Success,
     /// The command failed.
     Failed,
@@ -41,6 +44,12 @@ impl CommandExit {
             Self::Indeterminate => 13,
             Self::InvalidFile => 78,
         }
+    }
+}
+
+impl Serialize for CommandExit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(self.code())
     }
 }
 

@@ -10,13 +10,14 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::exec::terminate_running;
 use crate::cli::runtime::new_runtime;
 
 /// Exit code of a process ended by SIGTERM, by the convention of shells.
 const SIGTERM_EXIT_CODE: i32 = 128 + 15;
 
 /// Exits on SIGINT, on SIGTERM, and when the reader of standard output closes it. `restore` is
-/// written to the terminal before.
+/// written to the terminal before, and the commands of `--exec` are asked to end.
 ///
 /// Two threads wait for this, because the command itself may be blocked in a write to a reader that
 /// does not read. If a thread cannot be created, a signal ends the process by default.
@@ -24,6 +25,7 @@ pub(super) fn exit_on_signal_or_closed_pipe(restore: &'static str) {
     let end = move |code| {
         // Without the lock of `Stdout`, which the command may hold.
         let _ = rustix::io::write(io::stdout(), restore.as_bytes());
+        terminate_running();
         exit(code);
     };
     let (ready, is_ready) = mpsc::channel();

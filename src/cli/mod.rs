@@ -7,11 +7,18 @@
 mod args;
 mod commands;
 mod daemon;
+mod evaluation;
+mod exec;
 mod exit;
 mod exit_on_signal;
+mod feature_names;
 #[cfg(test)]
 mod fuzz_corpora;
 mod local;
+#[cfg(feature = "mcp")]
+mod mcp;
+mod notify;
+mod output_file;
 mod render;
 mod replace_file;
 mod runtime;
@@ -24,7 +31,7 @@ use crate::core::diagnostics::FileError;
 use crate::core::history::revision::RevisionError;
 use crate::core::path::is_unprintable;
 use crate::history::states::PastStateError;
-use crate::project::LocateError;
+use crate::project::{GitError, LocateError};
 use crate::wire::hint::HintCode;
 use args::{Cli, CliCommand, Color};
 use exit::CommandExit;
@@ -34,13 +41,23 @@ use exit::CommandExit;
 pub fn main() -> ExitCode {
     // First, because it also applies to errors about the arguments.
     Color::from_raw_args(std::env::args_os().skip(1)).apply();
-    let cli = match Cli::parse_args() {
+    let mut cli = match Cli::parse_args() {
         Ok(cli) => cli,
         Err(error) => return report_usage_error(&error),
     };
     cli.color.apply();
+    if cli.quiet {
+        render::output::set_quiet();
+    }
+    if let Some(directory) = &cli.directory
+        && let Err(error) = std::env::set_current_dir(directory)
+    {
+        let text = format!("cannot change to the directory {}: {error}", directory.display());
+        render::output::error(&text);
+        return CommandExit::Usage.into();
+    }
     crate::scan::raise_descriptor_limit();
-    match dispatch(&cli) {
+    match feature_names::expand_feature_names(&mut cli.command).and_then(|()| dispatch(&cli)) {
         Ok(exit) => exit.into(),
         Err(error) => report_error(&error).into(),
     }
@@ -100,6 +117,8 @@ fn dispatch(cli: &Cli) -> anyhow::Result<CommandExit> {
         CliCommand::Layouts(args) => commands::layouts::run(args),
         CliCommand::Doctor(args) => commands::doctor::run(args),
         CliCommand::Delivery(args) => commands::delivery::run(args),
+        #[cfg(feature = "mcp")]
+        CliCommand::Mcp(args) => commands::mcp::run(args),
         CliCommand::Completions(args) => commands::completions::print_completions(args),
         CliCommand::Man(args) => commands::completions::print_man_page(args),
     }
@@ -125,6 +144,9 @@ fn report_error(error: &anyhow::Error) -> CommandExit {
     }
     let locate_error = error.chain().find_map(|cause| cause.downcast_ref::<LocateError>());
     if let Some(LocateError::NotRecognised { .. }) = locate_error {
+        return CommandExit::Usage;
+    }
+    if error.chain().any(|cause| cause.downcast_ref::<GitError>().is_some()) {
         return CommandExit::Usage;
     }
     let is_revision = error.chain().any(|cause| {

@@ -90,6 +90,7 @@ pub mod event;
 pub(crate) mod event_schema;
 pub mod feature;
 pub mod feature_context;
+pub mod feature_name;
 pub mod frontmatter;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -19,7 +19,7 @@ pub const BASELINE_FILES: [&str; 2] = [PARITY_BASELINE_FILE, OWN_BASELINE_FILE];
 const MAX_FILE_BYTES: u64 = 512 << 20;
 
 /// Directory of the baselines that a team commits.
-pub(super) const SHARED_DIR: &str = ".dossierd/baselines";
+pub const SHARED_DIR: &str = ".dossierd/baselines";
 
 /// Reads the baseline of a feature that counts, and for whom it does: a shared one where there is one,
 /// or where `scope` is shared; else that of this machine.

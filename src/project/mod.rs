@@ -57,13 +57,14 @@ use crate::core::pattern::Pattern;
 use crate::core::snapshot::MissionDossierSnapshot;
 
 pub use baseline::BASELINE_FILES;
+pub use baseline::SHARED_DIR as SHARED_BASELINES_DIR;
 pub use baseline_log::ReplacedBaseline;
 pub use discover::Discovery;
 pub use dossiers_dir::WriteError;
 pub use feature_dir::FeatureDir;
 pub use feature_files::StateFiles;
 pub use feature_patterns::FeaturePatterns;
-pub use git::ignored_by_git;
+pub use git::{GitError, changed_since, ignored_by_git};
 pub use identity::Machine;
 pub use inputs::FeatureInputs;
 pub use layouts::{LayoutPaths, LayoutSource};

@@ -86,6 +86,9 @@ pub struct JournalPage {
 /// type does not hide the rest.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ReceivedEvent {
+    /// Number of the event.
+    #[serde(default)]
+    pub seq: u64,
     /// One of the four types, or one that a newer daemon has.
     pub event_type: String,
     /// Last component of the project's root.

@@ -5,6 +5,7 @@
 
 pub mod artifacts;
 pub mod baseline;
+pub mod check;
 pub mod cursor;
 pub mod dashboard;
 pub mod delivery;

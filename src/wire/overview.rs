@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::artifact::{ArtifactRef, ErrorReason};
 use crate::core::baseline::{BaselineFile, BaselineScope};
 use crate::core::current_step::StepSource;
 use crate::core::digest::Digest;
@@ -32,6 +34,13 @@ pub struct Overview<'a> {
     pub artifact_counts: ArtifactCounts,
     /// Number of required artifacts that are not present.
     pub missing_required_count: u64,
+    /// Keys of the required artifacts that were deleted, sorted, until they return or a baseline is
+    /// accepted; empty after a scan without a daemon.
+    #[serde(default)]
+    pub deleted_required: Vec<Cow<'a, str>>,
+    /// Number of artifacts that exist and cannot be read.
+    #[serde(default)]
+    pub unreadable: u64,
     /// Absolute path of the feature's directory; empty in responses of older versions.
     #[serde(default)]
     pub feature_dir: Cow<'a, str>,
@@ -160,6 +169,8 @@ impl<'a> From<&'a Feature> for Overview<'a> {
             parity_hash_sha256: snapshot.parity_hash_sha256,
             artifact_counts: snapshot.counts.into(),
             missing_required_count: snapshot.counts.required_missing,
+            deleted_required: Vec::new(),
+            unreadable: count_unreadable(feature),
             feature_dir: escape_bytes(context.feature_dir.as_os_str().as_bytes()),
             dossier_created_at: feature.times.created_at,
             dossier_updated_at: feature.times.updated_at,
@@ -188,6 +199,13 @@ impl<'a> From<&'a Feature> for Overview<'a> {
             baseline: BaselineSummary::from_feature(feature),
         }
     }
+}
+
+fn count_unreadable(feature: &Feature) -> u64 {
+    let artifacts = feature.dossier.artifacts.iter();
+    let is_unreadable =
+        |one: &&Arc<ArtifactRef>| one.error_reason() == Some(ErrorReason::Unreadable);
+    u64::try_from(artifacts.filter(is_unreadable).count()).unwrap_or(u64::MAX)
 }
 
 impl<'a> From<&'a Feature> for DriftSummary<'a> {

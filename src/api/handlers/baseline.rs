@@ -22,6 +22,7 @@ use crate::api::request::resolve::{
 };
 use crate::api::request::wait::wait_until;
 use crate::api::response::json::{WithSync, set_sync_headers};
+use crate::api::response::overview::overview;
 use crate::api::response::render::short_json_response;
 use crate::api::state::ApiState;
 use crate::core::baseline::accept::{AcceptError, OnCorruptBaseline, accept_state};
@@ -36,7 +37,6 @@ use crate::wire::baseline::{
 };
 use crate::wire::hint::HintCode;
 use crate::wire::json;
-use crate::wire::overview::Overview;
 use crate::wire::problem::{Problem, ProblemCode};
 use crate::wire::status::SyncStatus;
 
@@ -77,7 +77,7 @@ pub(crate) async fn accept_baseline(
     let headers = sync.clone();
     let render = move || {
         json::to_line(&AcceptResponse {
-            overview: Overview::from(&**resolved.feature.feature()),
+            overview: overview(&resolved.feature, resolved.feature.feature()),
             sync: Some(sync),
             accepted: AcceptedBaseline::replacing(&replaced, &baseline),
         })
@@ -110,7 +110,7 @@ pub(crate) async fn clear_baseline(
             let size = resolved.feature.entries.len();
             let headers = sync.clone();
             let render = move || {
-                let overview = Overview::from(&**resolved.feature.feature());
+                let overview = overview(&resolved.feature, resolved.feature.feature());
                 json::to_line(&ClearResponse { overview, sync: Some(sync), cleared })
             };
             Ok(set_sync_headers(short_json_response(size, render).await?, Some(&headers)))

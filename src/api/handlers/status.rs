@@ -14,6 +14,7 @@ use crate::api::request::query::Parameters;
 use crate::api::request::resolve::current_state;
 use crate::api::request::sync::SyncReport;
 use crate::api::response::json::{json_response, set_sync_headers};
+use crate::api::response::overview::overview;
 use crate::api::response::render::{json_response_blocking, short_json_response};
 use crate::api::state::ApiState;
 use crate::core::path::escape_bytes;
@@ -105,6 +106,13 @@ fn complete_features(world: &EngineState) -> CompleteFeatures {
     world.projects.iter().map(features).collect()
 }
 
+fn views_with<'a>(
+    project: &'a ProjectView,
+    complete: &'a [Arc<crate::core::feature::Feature>],
+) -> impl Iterator<Item = Overview<'a>> {
+    project.features.iter().zip(complete).map(|(view, feature)| overview(view, feature))
+}
+
 fn build_status<'a>(
     api: &'a ApiState,
     world: &'a EngineState,
@@ -128,7 +136,7 @@ fn build_status<'a>(
         manifest_errors: Cow::Borrowed(&project.errors),
         manifest_warnings: Cow::Borrowed(&project.warnings),
         skipped: Cow::Borrowed(&project.skipped),
-        features: features.iter().map(|feature| Overview::from(&**feature)).collect(),
+        features: views_with(project, features).collect(),
     });
     Status {
         version: env!("CARGO_PKG_VERSION").into(),

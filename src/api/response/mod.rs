@@ -2,5 +2,6 @@
 
 pub(crate) mod byte_budget;
 pub(crate) mod json;
+pub(crate) mod overview;
 pub(crate) mod problem;
 pub(crate) mod render;

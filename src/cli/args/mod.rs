@@ -2,14 +2,18 @@
 //!
 //! Arguments are parsed into typed values here; nothing is read from disk.
 
+mod check_outputs;
 mod color;
+mod leading_options;
 mod selection;
 mod service;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+pub(super) use check_outputs::{CheckFormat, CheckOutputs};
 pub(super) use color::Color;
+use leading_options::move_leading_options;
 pub(super) use selection::{
     DaemonArgs, FeatureArgs, LoneArgs, OptionalFeatureArgs, ProjectArgs, SocketArgs,
 };
@@ -35,6 +39,12 @@ pub(super) struct Cli {
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub(super) color: Color,
+    /// Run as if started in this directory
+    #[arg(short = 'C', global = true, value_name = "DIR")]
+    pub(super) directory: Option<PathBuf>,
+    /// Print no notes and warnings; `check` prints nothing
+    #[arg(long, short, global = true)]
+    pub(super) quiet: bool,
     #[command(subcommand)]
     pub(super) command: CliCommand,
 }
@@ -42,7 +52,8 @@ pub(super) struct Cli {
 impl Cli {
     /// Parses the arguments of this process.
     pub(super) fn parse_args() -> Result<Self, clap::Error> {
-        let cli = Self::try_parse()?;
+        let arguments = move_leading_options(std::env::args_os().collect());
+        let cli = Self::try_parse_from(arguments)?;
         match &cli.command {
             CliCommand::Report(args) if args.feature.project.json => Err(Self::command().error(
                 ErrorKind::ArgumentConflict,
@@ -63,6 +74,11 @@ pub(super) enum CliCommand {
     /// process ID stays the same. To avoid this, set both variables yourself.
     Run(RunArgs),
     /// Show the state of all features, or of one in detail
+    ///
+    /// Exit codes with `--short`: 0 everything is in order; 10 a feature is incomplete; 11 one has
+    /// drifted; 12 both; 13 something is not seen, for example because the project is not watched; 3 no
+    /// daemon runs.
+    #[command(visible_alias = "st")]
     Status(StatusArgs),
     /// Show current problems, then follow events until Ctrl-C
     ///
@@ -92,9 +108,10 @@ pub(super) enum CliCommand {
     ///
     /// The result is the exit code, the first of these that applies: 78 a manifest or the
     /// configuration is invalid; 13 something could not be read; 12 incomplete and drifted; 11
-    /// drifted; 10 incomplete; 0 none of these. Writes nothing.
+    /// drifted; 10 incomplete; 0 none of these. Writes nothing but the files that `-o` names.
     Check(CheckArgs),
     /// List the artifacts of a feature
+    #[command(visible_alias = "ls")]
     Artifacts(ArtifactsArgs),
     /// Show one artifact and its content
     Show(ShowArgs),
@@ -135,6 +152,12 @@ pub(super) enum CliCommand {
     Doctor(DoctorArgs),
     /// Show event delivery, and retry or drop dead letters
     Delivery(DeliveryArgs),
+    /// Serve an agent on standard input and output (Model Context Protocol)
+    ///
+    /// Offers what the daemon knows as tools and resources. Where no daemon watches a project, it is
+    /// scanned once for each call.
+    #[cfg(feature = "mcp")]
+    Mcp(McpArgs),
     /// Print a shell completion script
     Completions(CompletionsArgs),
     /// Print the manual page
@@ -163,6 +186,12 @@ pub(super) struct StatusArgs {
     /// Redraw on every change, until Ctrl-C
     #[arg(long)]
     pub(super) watch: bool,
+    /// Print one line, and exit with the code of the state
+    #[arg(long, conflicts_with_all = ["watch", "problems"])]
+    pub(super) short: bool,
+    /// Show only features with problems, and what they are
+    #[arg(long)]
+    pub(super) problems: bool,
 }
 
 #[derive(Debug, Args)]
@@ -172,6 +201,23 @@ pub(super) struct WatchArgs {
     /// Start after this cursor instead of with the current state
     #[arg(long, value_name = "CURSOR", value_parser = parse_cursor)]
     pub(super) since: Option<String>,
+    #[command(flatten)]
+    pub(super) exec: ExecArgs,
+    /// Show important changes as notifications of the desktop
+    #[arg(long)]
+    pub(super) notify: bool,
+}
+
+/// Runs a command for each event.
+#[derive(Debug, Args)]
+pub(super) struct ExecArgs {
+    /// Run a command for each event
+    ///
+    /// `sh -c` runs it with the event as JSON on standard input, and its fields in variables such as
+    /// `DOSSIERD_EVENT_PATH`: one command at a time for a feature, four in all, each for at most 60
+    /// seconds.
+    #[arg(long, value_name = "CMD")]
+    pub(super) exec: Option<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -188,6 +234,8 @@ pub(super) struct EventsArgs {
     /// Follow new events until Ctrl-C
     #[arg(long, short)]
     pub(super) follow: bool,
+    #[command(flatten)]
+    pub(super) exec: ExecArgs,
     #[command(flatten)]
     pub(super) project: ProjectArgs,
 }
@@ -234,7 +282,7 @@ pub(super) struct ScanArgs {
     #[command(flatten)]
     pub(super) lone: LoneArgs,
     /// Print the snapshot of each feature as one line of JSON
-    #[arg(long)]
+    #[arg(long, short = 'j')]
     pub(super) json: bool,
 }
 
@@ -248,9 +296,14 @@ pub(super) struct CheckArgs {
     /// Also fail on `info` drift, unknown completeness, skipped directories
     #[arg(long)]
     pub(super) strict: bool,
-    /// Print JSON
+    #[command(flatten)]
+    pub(super) outputs: CheckOutputs,
+    /// Check only features with changes since this commit of git
+    #[arg(long, value_name = "GITREV")]
+    pub(super) changed_since: Option<String>,
+    /// Also list archived features without a finding
     #[arg(long)]
-    pub(super) json: bool,
+    pub(super) archived: bool,
 }
 
 #[derive(Debug, Args)]
@@ -391,7 +444,7 @@ pub(super) struct DashboardArgs {
     #[arg(long, value_name = "ID", conflicts_with_all = ["no_open", "close", "sessions"])]
     pub(super) revoke: Option<String>,
     /// Print JSON instead of opening a browser
-    #[arg(long)]
+    #[arg(long, short = 'j')]
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) socket: SocketArgs,
@@ -496,8 +549,18 @@ pub(super) struct LayoutsArgs {
     #[arg(default_value = ".")]
     pub(super) path: PathBuf,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, short = 'j')]
     pub(super) json: bool,
+}
+
+#[cfg(feature = "mcp")]
+#[derive(Debug, Args)]
+pub(super) struct McpArgs {
+    /// Offer tools that accept baselines, restore files and add projects
+    #[arg(long)]
+    pub(super) allow_writes: bool,
+    #[command(flatten)]
+    pub(super) socket: SocketArgs,
 }
 
 #[derive(Debug, Args)]

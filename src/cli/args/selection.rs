@@ -19,7 +19,7 @@ pub(in crate::cli) struct SocketArgs {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DaemonArgs {
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, short = 'j')]
     pub(in crate::cli) json: bool,
     #[command(flatten)]
     pub(in crate::cli) socket: SocketArgs,
@@ -29,12 +29,12 @@ pub(in crate::cli) struct DaemonArgs {
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct ProjectArgs {
     /// Root of the project [default: that of the current directory]
-    #[arg(long, value_name = "ROOT")]
+    #[arg(long, short, value_name = "ROOT")]
     pub(in crate::cli) project: Option<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) lone: LoneArgs,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, short = 'j')]
     pub(in crate::cli) json: bool,
     #[command(flatten)]
     pub(in crate::cli) socket: SocketArgs,

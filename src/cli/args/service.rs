@@ -47,7 +47,7 @@ pub(in crate::cli) struct ServiceUninstallArgs {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ServiceStatusArgs {
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, short = 'j')]
     pub(in crate::cli) json: bool,
 }
 
@@ -74,7 +74,7 @@ pub(in crate::cli) struct ConfigFileArgs {
     /// Configuration file [default: the user's]
     pub(in crate::cli) file: Option<PathBuf>,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, short = 'j')]
     pub(in crate::cli) json: bool,
 }
 

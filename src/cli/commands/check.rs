@@ -1,54 +1,87 @@
 //! `dossierd check`: evaluates a project for continuous integration; the exit code is the result.
 
-use std::io::Write as _;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use owo_colors::OwoColorize as _;
 use serde::Serialize;
 
-use crate::cli::args::CheckArgs;
+use crate::cli::args::{CheckArgs, CheckFormat};
+use crate::cli::evaluation::{CheckScope, FeatureCheck, evaluate};
 use crate::cli::exit::CommandExit;
 use crate::cli::local::diagnostics::ProjectDiagnostics;
 use crate::cli::local::target::LocalTarget;
+use crate::cli::output_file::{OutputAccess, write_output_file};
 use crate::cli::render::{labels, output};
-use crate::core::artifact::ErrorReason;
-use crate::core::baseline::{BaselineFile, BaselineScope};
+use crate::cli::scope::root_text;
+use crate::core::baseline::BaselineFile;
 use crate::core::diagnostics::{FileError, SkippedDir};
-use crate::core::drift::{Drift, DriftState, Severity};
+use crate::core::drift::{Drift, DriftState};
 use crate::core::feature::Feature;
-use crate::core::feature_context::{Completeness, UnknownReason};
+use crate::core::path::{RelPath, escape_bytes};
+use crate::project::{SHARED_BASELINES_DIR, changed_since};
+use crate::wire::check::{
+    CheckFinding, CheckRule, CheckSummary, CheckedFeature, feature_findings, file_finding,
+    github_report, junit_report, markdown_report, sarif_report, skipped_finding,
+};
+use crate::wire::json;
 use crate::wire::overview::Overview;
 
-/// The facts about what is checked that decide the exit code.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
-struct CheckScope {
-    has_invalid_file: bool,
-    /// The features could not be looked for.
-    discovery_failed: bool,
-    /// A directory that matches a pattern of features is not one.
-    has_skipped: bool,
-    /// A project has no features.
-    is_empty: bool,
-}
-
-/// The facts about one feature that decide the exit code.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct FeatureCheck {
-    incomplete: bool,
-    unknown: bool,
-    unreadable: bool,
-    drift: Option<Severity>,
-}
+/// Files and directories below the root that decide about all features.
+const GOVERNING_PATHS: [&str; 7] = [
+    ".dossierd/config.yaml",
+    ".dossierd/layouts",
+    ".dossierd/missions",
+    ".kittify/config.yaml",
+    ".kittify/metadata.yaml",
+    ".kittify/missions",
+    ".kittify/overrides",
+];
 
 /// The output of `check --json`.
 #[derive(Serialize)]
 struct CheckReport<'a> {
-    exit_code: u8,
+    exit_code: CommandExit,
     strict: bool,
+    /// Commit since which a feature must have changed to be checked.
+    changed_since: Option<&'a str>,
+    roots: Vec<CheckedRoot>,
+    /// The layouts that apply to a root.
+    layouts: Vec<String>,
     errors: &'a [FileError],
     warnings: &'a [String],
     skipped: &'a [SkippedDir],
     features: Vec<Overview<'a>>,
+}
+
+/// A project that was checked.
+#[derive(Debug, Clone, Serialize)]
+struct CheckedRoot {
+    project: String,
+    root: String,
+    root_id: String,
+    layouts: Vec<String>,
+}
+
+/// What one project consists of, and what was found out about it.
+struct CheckedProject {
+    target: LocalTarget,
+    features: Vec<Feature>,
+    diagnostics: ProjectDiagnostics,
+}
+
+/// All that is written, in any format.
+struct CheckResult<'a> {
+    exit: CommandExit,
+    report: CheckReport<'a>,
+    summary: CheckSummary<'a>,
+    checks: Vec<FeatureCheck>,
+    /// Features, without documents.
+    checked: usize,
+    /// Features that were left out because nothing changed.
+    unchanged: usize,
 }
 
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<CommandExit> {
@@ -56,45 +89,222 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<CommandExit> {
         Ok(targets) => targets,
         Err(error) => return report_invalid_config(args, error),
     };
-    let mut features = Vec::new();
-    let mut diagnostics = ProjectDiagnostics::default();
-    for target in &targets {
-        let first = features.len();
-        target.scan(|feature| feature, |feature| features.push(feature))?;
-        let missing = target.missing_features();
-        // The archived features of another root do not count.
-        let archived = || features[first..].iter().filter(|feature| feature.is_archived());
-        let is_archived = |one: &Feature| archived().any(|other| is_archive_of(other, one));
-        let missing: Vec<Feature> = missing.into_iter().filter(|one| !is_archived(one)).collect();
-        features.extend(missing);
-        diagnostics.append(target.diagnostics());
+    let mut projects = Vec::with_capacity(targets.len());
+    let mut unchanged = 0;
+    for target in targets {
+        let mut checked = scan(target)?;
+        if let Some(revision) = &args.changed_since {
+            unchanged += checked.retain_changed(revision)?;
+        }
+        projects.push(checked);
     }
-    let checks: Vec<FeatureCheck> = features.iter().map(FeatureCheck::from_feature).collect();
-    let skipped: Vec<SkippedDir> = targets.iter().flat_map(|one| one.skipped.clone()).collect();
+    let features: Vec<&Feature> = projects.iter().flat_map(|one| &one.features).collect();
+    let checks: Vec<FeatureCheck> =
+        features.iter().map(|feature| FeatureCheck::from_feature(feature)).collect();
+    let skipped: Vec<SkippedDir> =
+        projects.iter().flat_map(|one| one.target.skipped.clone()).collect();
+    let mut diagnostics = ProjectDiagnostics::default();
+    for project in &projects {
+        diagnostics.append(project.diagnostics.clone());
+    }
     let is_blind = |one: &LocalTarget| one.has_unreadable || one.discovery_error.is_some();
     let scope = CheckScope {
         has_invalid_file: !diagnostics.errors.is_empty(),
-        discovery_failed: targets.iter().any(is_blind),
+        discovery_failed: projects.iter().any(|one| is_blind(&one.target)),
         has_skipped: !skipped.is_empty(),
-        is_empty: targets.iter().any(LocalTarget::has_no_features),
+        is_empty: projects.iter().any(|one| one.target.has_no_features()),
     };
     let exit = evaluate(scope, &checks, args.strict);
-    let printed = if args.json {
-        output::print_json(&CheckReport {
-            exit_code: exit.code(),
-            strict: args.strict,
-            errors: &diagnostics.errors,
-            warnings: &diagnostics.warnings,
-            skipped: &skipped,
-            features: features.iter().map(Overview::from).collect(),
-        })
-        .map_err(anyhow::Error::from)
-    } else {
-        print(&features, &checks, skipped.len())
+    let mut summary = CheckSummary::default();
+    for project in &projects {
+        project.add_to(&mut summary);
+    }
+    if !args.archived {
+        summary.features.retain(|one| !one.feature.is_archived() || !one.findings.is_empty());
+    }
+    let roots: Vec<CheckedRoot> = projects.iter().map(CheckedProject::root).collect();
+    let mut layouts: Vec<String> = Vec::new();
+    for name in roots.iter().flat_map(|root| &root.layouts) {
+        if !layouts.contains(name) {
+            layouts.push(name.clone());
+        }
+    }
+    let report = CheckReport {
+        exit_code: exit,
+        strict: args.strict,
+        changed_since: args.changed_since.as_deref(),
+        roots,
+        layouts,
+        errors: &diagnostics.errors,
+        warnings: &diagnostics.warnings,
+        skipped: &skipped,
+        features: features.iter().map(|feature| Overview::from(*feature)).collect(),
     };
-    output::ignore_closed_pipe(printed)?;
-    print_diagnostics(&targets, &diagnostics);
-    Ok(exit)
+    let checked = features.iter().filter(|feature| !feature.is_documents()).count();
+    let result = CheckResult { exit, report, summary, checks, checked, unchanged };
+    for (format, file) in &args.outputs.0 {
+        result.write(*format, file.as_deref())?;
+    }
+    print_diagnostics(projects.iter().map(|one| &one.target), &diagnostics);
+    Ok(result.exit)
+}
+
+fn scan(target: LocalTarget) -> anyhow::Result<CheckedProject> {
+    let mut features = Vec::new();
+    target.scan(|feature| feature, |feature| features.push(feature))?;
+    let missing = target.missing_features();
+    // The archived features of another root do not count.
+    let archived = || features.iter().filter(|feature: &&Feature| feature.is_archived());
+    let is_archived = |one: &Feature| archived().any(|other| is_archive_of(other, one));
+    let missing: Vec<Feature> = missing.into_iter().filter(|one| !is_archived(one)).collect();
+    features.extend(missing);
+    let diagnostics = target.diagnostics();
+    Ok(CheckedProject { target, features, diagnostics })
+}
+
+impl CheckedProject {
+    /// Drops the features of which nothing changed since `revision`, and returns their number. All are kept
+    /// if what decides about them changed.
+    fn retain_changed(&mut self, revision: &str) -> anyhow::Result<usize> {
+        let root = &self.target.project.root;
+        let changed = changed_since(root, revision)?;
+        let is_changed = |dir: &Path| {
+            changed.range(dir.to_owned()..).next().is_some_and(|path| path.starts_with(dir))
+        };
+        if GOVERNING_PATHS.iter().any(|path| is_changed(&root.join(path))) {
+            return Ok(0);
+        }
+        let baselines = root.join(SHARED_BASELINES_DIR);
+        let before = self.features.len();
+        self.features.retain(|feature| {
+            let context = &feature.dossier.context;
+            let baseline = format!("{}.json", context.feature_slug.file_name());
+            let has_change = |path: &RelPath| {
+                is_changed(&context.feature_dir.join(OsStr::from_bytes(path.as_bytes())))
+            };
+            is_changed(&baselines.join(baseline))
+                // The directory of the documents is the root.
+                || !feature.is_documents() && is_changed(&context.feature_dir)
+                || feature.dossier.artifacts.iter().any(|one| has_change(&one.relative_path))
+                || feature.drift.differences.iter().any(|one| has_change(&one.relative_path))
+        });
+        Ok(before - self.features.len())
+    }
+
+    fn root(&self) -> CheckedRoot {
+        let project = &self.target.project;
+        CheckedRoot {
+            project: project.name.to_string(),
+            root: root_text(&project.root),
+            root_id: project.root_id.as_str().to_owned(),
+            layouts: project.applied_layouts().iter().map(|one| one.layout.name.clone()).collect(),
+        }
+    }
+
+    /// Adds the features and findings of the project.
+    fn add_to<'a>(&'a self, summary: &mut CheckSummary<'a>) {
+        let base = report_base(&self.target.project.root);
+        let relative = |path: &Path| {
+            let below = path.strip_prefix(&base).unwrap_or(path);
+            escape_bytes(below.as_os_str().as_bytes()).into_owned()
+        };
+        let root = relative(&self.target.project.root);
+        let prefix = if root.is_empty() { String::new() } else { format!("{root}/") };
+        let general = &mut summary.general;
+        let base_text = escape_bytes(base.as_os_str().as_bytes());
+        let errors = self.diagnostics.errors.iter();
+        general.extend(errors.map(|error| file_finding(error, &prefix, &base_text)));
+        general.extend(self.target.skipped.iter().map(|one| skipped_finding(one, &prefix)));
+        let failed = self.target.discovery_error.iter();
+        general.extend(failed.map(|error| {
+            CheckFinding::new(CheckRule::DiscoveryFailed, root.clone(), error.clone())
+        }));
+        summary.features.extend(self.features.iter().map(|feature| {
+            let dir = relative(&feature.dossier.context.feature_dir);
+            CheckedFeature { feature, findings: feature_findings(feature, &dir) }
+        }));
+    }
+}
+
+/// Returns the directory from which reports name files: the top of the work tree, else the current
+/// directory if it contains the root, else the root.
+fn report_base(root: &Path) -> PathBuf {
+    let top = root.ancestors().find(|dir| dir.join(".git").exists());
+    let current = std::env::current_dir().ok().filter(|current| root.starts_with(current));
+    top.map(Path::to_owned).or(current).unwrap_or_else(|| root.to_owned())
+}
+
+impl CheckResult<'_> {
+    /// Writes the result in one format to a file, or else to standard output.
+    fn write(&self, format: CheckFormat, file: Option<&Path>) -> anyhow::Result<()> {
+        let text = match format {
+            CheckFormat::Text => self.text(),
+            CheckFormat::Json => String::from_utf8(json::to_line(&self.report)?)?,
+            CheckFormat::Github => github_report(&self.summary),
+            CheckFormat::Sarif => {
+                let report = sarif_report(&self.summary, env!("CARGO_PKG_VERSION"));
+                String::from_utf8(json::to_line(&report)?)?
+            }
+            CheckFormat::Junit => junit_report(&self.summary),
+            CheckFormat::Markdown => markdown_report(&self.summary),
+        };
+        let Some(file) = file else {
+            if format == CheckFormat::Text && output::is_quiet() {
+                return Ok(());
+            }
+            let printed = match format {
+                CheckFormat::Text => output::print_styled(&text),
+                _ => output::print_body(text.as_bytes()),
+            };
+            return output::ignore_closed_pipe(printed.map_err(anyhow::Error::from));
+        };
+        let plain = match format {
+            CheckFormat::Text => anstream::adapter::strip_str(&text).to_string(),
+            _ => text,
+        };
+        write_output_file(file, plain.as_bytes(), OutputAccess::Shared)
+    }
+
+    /// Returns the result for people, with colours.
+    fn text(&self) -> String {
+        let mut out = String::new();
+        for CheckedFeature { feature, .. } in &self.summary.features {
+            let completeness = feature.snapshot.completeness_status;
+            let slug = &feature.dossier.context.feature_slug;
+            let completeness = labels::completeness_label(completeness);
+            let drift = labels::drift_label(&feature.drift);
+            let more = labels::step_summary(feature);
+            let _ = writeln!(out, "{}: {completeness}, {drift}{more}", slug.bold());
+            for line in labels::feature_problems(feature) {
+                let _ = writeln!(out, "    {line}");
+            }
+        }
+        out + &self.count_line() + "\n"
+    }
+
+    fn count_line(&self) -> String {
+        let features = || self.summary.features.iter().map(|one| one.feature);
+        let count =
+            |has: &dyn Fn(&FeatureCheck) -> bool| self.checks.iter().filter(|one| has(one)).count();
+        let count_drift = |state| features().filter(|one| one.drift.state == Some(state)).count();
+        let more: String = [
+            (count_drift(DriftState::KeyMismatch), "with a key mismatch"),
+            (self.report.skipped.len(), "skipped"),
+            (self.unchanged, "unchanged and not checked"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, words)| format!(", {count} {words}"))
+        .collect();
+        format!(
+            "{} checked: {} incomplete, {} unknown, {} unreadable, {} drifted{more}",
+            self.checked,
+            count(&|check| check.incomplete),
+            count(&|check| check.unknown),
+            count(&|check| check.unreadable),
+            count_drift(DriftState::Drifted),
+        )
+    }
 }
 
 /// Returns true if an archived feature has the accepted state of one that is missing: it was moved there.
@@ -109,10 +319,13 @@ fn is_archive_of(archived: &Feature, missing: &Feature) -> bool {
 
 /// Prints the JSON result for an invalid configuration, which ends the command before the scan.
 fn report_invalid_config(args: &CheckArgs, error: anyhow::Error) -> anyhow::Result<CommandExit> {
-    if let (true, Some(file)) = (args.json, error.downcast_ref::<FileError>()) {
+    if let (true, Some(file)) = (args.outputs.has_json(), error.downcast_ref::<FileError>()) {
         output::print_json(&CheckReport {
-            exit_code: CommandExit::InvalidFile.code(),
+            exit_code: CommandExit::InvalidFile,
             strict: args.strict,
+            changed_since: args.changed_since.as_deref(),
+            roots: Vec::new(),
+            layouts: Vec::new(),
             errors: std::slice::from_ref(file),
             warnings: &[],
             skipped: &[],
@@ -122,146 +335,15 @@ fn report_invalid_config(args: &CheckArgs, error: anyhow::Error) -> anyhow::Resu
     Err(error)
 }
 
-impl FeatureCheck {
-    fn from_feature(feature: &Feature) -> Self {
-        let mut artifacts = feature.dossier.artifacts.iter();
-        let has_unreadable_artifact =
-            artifacts.any(|a| a.error_reason() == Some(ErrorReason::Unreadable));
-        let is_unreadable = match feature.dossier.context.unknown_reason {
-            Some(
-                UnknownReason::LimitExceeded(_)
-                | UnknownReason::Unreadable(_)
-                | UnknownReason::Unavailable(_)
-                | UnknownReason::Unresponsive(_)
-                | UnknownReason::UnreadableMeta
-                | UnknownReason::UnreadableDir(_),
-            ) => true,
-            // One that is deleted has a shared baseline, and has drifted from it.
-            Some(UnknownReason::InvalidManifest | UnknownReason::Deleted) | None => false,
-        };
-        let completeness = feature.snapshot.completeness_status;
-        // The work on an archived feature is over: its completeness is shown only.
-        let counts = !feature.is_archived();
-        Self {
-            incomplete: counts && completeness == Completeness::Incomplete,
-            unknown: counts && completeness == Completeness::Unknown,
-            // With a corrupt baseline drift is unknown.
-            unreadable: is_unreadable
-                || feature.metadata.step_unreadable
-                || feature.drift.state == Some(DriftState::BaselineCorrupt)
-                // Nothing of a shared baseline of another mission or manifest is compared.
-                || feature.drift.state == Some(DriftState::KeyMismatch)
-                    && feature.metadata.baseline_scope == BaselineScope::Shared
-                || has_unreadable_artifact,
-            drift: feature.drift.severity,
-        }
-    }
-}
-
-/// Returns the first exit code that applies, see `docs/specification.md#check-exit-codes`.
-fn evaluate(scope: CheckScope, checks: &[FeatureCheck], strict: bool) -> CommandExit {
-    let drift_from = if strict { Severity::Info } else { Severity::Warning };
-    let drifted =
-        checks.iter().any(|check| check.drift.is_some_and(|severity| severity >= drift_from));
-    let incomplete = checks.iter().any(|check| check.incomplete);
-    let is_indeterminate = |check: &FeatureCheck| check.unreadable || (strict && check.unknown);
-    let indeterminate = scope.discovery_failed
-        || strict && (scope.has_skipped || scope.is_empty)
-        || checks.iter().any(is_indeterminate);
-    match () {
-        () if scope.has_invalid_file => CommandExit::InvalidFile,
-        () if indeterminate => CommandExit::Indeterminate,
-        () if incomplete && drifted => CommandExit::IncompleteAndDrifted,
-        () if drifted => CommandExit::Drifted,
-        () if incomplete => CommandExit::Incomplete,
-        () => CommandExit::Success,
-    }
-}
-
-fn print(features: &[Feature], checks: &[FeatureCheck], skipped: usize) -> anyhow::Result<()> {
-    let mut out = output::stdout_human();
-    for feature in features {
-        let completeness = feature.snapshot.completeness_status;
-        let slug = &feature.dossier.context.feature_slug;
-        let completeness = labels::completeness_label(completeness);
-        let drift = labels::drift_label(&feature.drift);
-        let more = labels::step_summary(feature);
-        writeln!(out, "{}: {completeness}, {drift}{more}", slug.bold())?;
-        for line in labels::feature_problems(feature) {
-            writeln!(out, "    {line}")?;
-        }
-    }
-    let count =
-        |has: &dyn Fn(&FeatureCheck) -> bool| checks.iter().filter(|check| has(check)).count();
-    let count_drift = |state| features.iter().filter(|f| f.drift.state == Some(state)).count();
-    let key_mismatches = match count_drift(DriftState::KeyMismatch) {
-        0 => String::new(),
-        count => format!(", {count} with a key mismatch"),
-    };
-    let skipped = match skipped {
-        0 => String::new(),
-        count => format!(", {count} skipped"),
-    };
-    writeln!(
-        out,
-        "{} checked: {} incomplete, {} unknown, {} unreadable, {} drifted{key_mismatches}{skipped}",
-        features.iter().filter(|feature| !feature.is_documents()).count(),
-        count(&|check| check.incomplete),
-        count(&|check| check.unknown),
-        count(&|check| check.unreadable),
-        count_drift(DriftState::Drifted),
-    )?;
-    Ok(out.flush()?)
-}
-
-fn print_diagnostics(targets: &[LocalTarget], diagnostics: &ProjectDiagnostics) {
-    for skipped in targets.iter().flat_map(|target| &target.skipped) {
+fn print_diagnostics<'a>(
+    targets: impl Iterator<Item = &'a LocalTarget> + Clone,
+    diagnostics: &ProjectDiagnostics,
+) {
+    for skipped in targets.clone().flat_map(|target| &target.skipped) {
         output::warn(&labels::skipped_dir(skipped));
     }
     diagnostics.print();
-    for error in targets.iter().filter_map(|target| target.discovery_error.as_ref()) {
+    for error in targets.filter_map(|target| target.discovery_error.as_ref()) {
         output::error(error);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn evaluate_returns_the_first_exit_code_that_applies() {
-        let clean = FeatureCheck::default();
-        let incomplete = FeatureCheck { incomplete: true, ..clean };
-        let unknown = FeatureCheck { unknown: true, ..clean };
-        let unreadable = FeatureCheck { unreadable: true, ..clean };
-        let drift = |severity| FeatureCheck { drift: Some(severity), ..clean };
-        let (info, warning) = (drift(Severity::Info), drift(Severity::Warning));
-        let scope = CheckScope::default();
-        let skipped = CheckScope { has_skipped: true, ..scope };
-        let empty = CheckScope { is_empty: true, ..scope };
-        let failed = CheckScope { discovery_failed: true, ..scope };
-        let invalid = CheckScope { has_invalid_file: true, ..failed };
-        // scope, checks, exit code, exit code with --strict
-        for (scope, checks, code, strict) in [
-            (scope, vec![], 0, 0),
-            (scope, vec![clean], 0, 0),
-            (scope, vec![clean, incomplete], 10, 10),
-            (scope, vec![warning], 11, 11),
-            (scope, vec![drift(Severity::Error)], 11, 11),
-            (scope, vec![info], 0, 11),
-            (scope, vec![info, incomplete], 10, 12),
-            (scope, vec![warning, incomplete], 12, 12),
-            (scope, vec![unknown], 0, 13),
-            (scope, vec![unreadable, warning, incomplete], 13, 13),
-            (skipped, vec![clean], 0, 13),
-            (skipped, vec![warning, incomplete], 12, 13),
-            (empty, vec![], 0, 13),
-            (failed, vec![], 13, 13),
-            (invalid, vec![unreadable, incomplete], 78, 78),
-            (CheckScope { has_skipped: true, ..invalid }, vec![], 78, 78),
-        ] {
-            assert_eq!(evaluate(scope, &checks, false).code(), code, "{scope:?}, {checks:?}");
-            assert_eq!(evaluate(scope, &checks, true).code(), strict, "{scope:?}, {checks:?}");
-        }
     }
 }

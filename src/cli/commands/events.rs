@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::cli::args::EventsArgs;
 use crate::cli::daemon::connection::{DaemonConnection, has_problem_status};
+use crate::cli::daemon::event_commands::EventCommands;
 use crate::cli::exit::CommandExit;
 use crate::cli::exit_on_signal::exit_on_signal_or_closed_pipe;
 use crate::cli::local::target::is_path;
@@ -20,6 +21,7 @@ use crate::cli::runtime::new_runtime;
 use crate::cli::scope::{Scope, canonical_root, root_text};
 use crate::client::{FollowEvent, Follower, RequestPath, SseMessage};
 use crate::core::path::{escape_bytes, escape_unprintable};
+use crate::wire::cursor::Cursor;
 use crate::wire::events::{Gap, JournalPage, ReceivedEvent};
 use crate::wire::json;
 
@@ -30,6 +32,10 @@ pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<CommandExit> {
     if args.follow {
         return follow(args, &mut printer, connection.socket());
     }
+    if args.exec.exec.is_some() {
+        exit_on_signal_or_closed_pipe("");
+    }
+    let mut commands = EventCommands::start(&args.exec, args.project.json, connection.socket())?;
     let mut since = args.since.clone().unwrap_or_else(|| "start".to_owned());
     loop {
         let mut path = printer.request.clone().with("since", &since);
@@ -51,12 +57,29 @@ pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<CommandExit> {
         for event in &page.events {
             printer.print_event(event.get())?;
         }
+        if let Some(commands) = &mut commands {
+            printer.flush()?;
+            let instance = page.next.rsplit_once(':').map_or("", |(instance, _)| instance);
+            for event in &page.events {
+                let cursor = event_cursor(instance, event.get())?;
+                connection.block_on(commands.push_when_possible(event.get(), &cursor))?;
+            }
+        }
         if page.events.is_empty() {
             printer.flush()?;
+            if let Some(commands) = commands {
+                commands.finish();
+            }
             return Ok(CommandExit::Success);
         }
         since = page.next;
     }
+}
+
+/// Returns the cursor of an event of the store `instance`.
+fn event_cursor(instance: &str, envelope: &str) -> anyhow::Result<String> {
+    let seq = serde_json::from_str::<ReceivedEvent>(envelope)?.seq;
+    Ok(Cursor { instance: instance.to_owned(), seq }.to_string())
 }
 
 fn follow(
@@ -67,6 +90,7 @@ fn follow(
     exit_on_signal_or_closed_pipe("");
     let since = args.since.as_deref().unwrap_or("start");
     let mut follower = Follower::with_path(socket, printer.request.clone(), since);
+    let mut commands = EventCommands::start(&args.exec, args.project.json, socket)?;
     new_runtime()?.block_on(async {
         loop {
             let event = match tokio::time::timeout(std::time::Duration::ZERO, follower.next()).await
@@ -78,7 +102,13 @@ fn follow(
                 }
             };
             match event? {
-                FollowEvent::Message(message) => printer.on_message(&message)?,
+                FollowEvent::Message(message) => {
+                    printer.on_message(&message)?;
+                    let is_event = !matches!(message.event.as_str(), "gap" | "snapshot");
+                    if let Some(commands) = commands.as_mut().filter(|_| is_event) {
+                        commands.push(&message.data, &message.id).await?;
+                    }
+                }
                 FollowEvent::Disconnected(_) => output::note(DISCONNECTED_NOTE),
                 FollowEvent::Reconnected => output::note(RECONNECTED_NOTE),
             }

@@ -15,6 +15,8 @@ pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod layouts;
 pub(crate) mod log;
+#[cfg(feature = "mcp")]
+pub(crate) mod mcp;
 pub(crate) mod projects;
 pub(crate) mod report;
 pub(crate) mod rescan;

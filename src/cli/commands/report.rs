@@ -1,19 +1,13 @@
 //! `dossierd report`: writes one HTML file about a feature, to attach to a review.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
-
-use anyhow::{Context as _, bail};
-use rustix::fs::OFlags;
-use rustix::io::Errno;
 
 use crate::cli::args::ReportArgs;
 use crate::cli::daemon::query::FeatureQuery;
 use crate::cli::exit::CommandExit;
 use crate::cli::local::history::LocalHistory;
+use crate::cli::output_file::{OutputAccess, write_output_file};
 use crate::cli::render::output;
 use crate::client::percent_encode;
 use crate::core::time::Timestamp;
@@ -87,28 +81,6 @@ fn document_keys(items: &[ArtifactItem<'_>], drift: &DriftDetail<'_>) -> Vec<Str
     included.take(MAX_REPORT_DOCUMENTS).map(|item| item.artifact_key.to_string()).collect()
 }
 
-/// Writes a file without following a symbolic link, which another user may have placed in a shared
-/// directory to have another file overwritten. Links in `/dev`, such as `/dev/stdout`, are followed.
-fn write_file(output: &Path, html: &str) -> anyhow::Result<()> {
-    let mut options = fs::File::options();
-    // It has contents of the project.
-    options.write(true).create(true).truncate(true).mode(0o600);
-    if !output.starts_with("/dev") {
-        options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-    }
-    let context = || format!("cannot write {}", output.display());
-    let mut file = match options.open(output) {
-        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
-            bail!(
-                "cannot write {}: it is a symbolic link; name its target instead",
-                output.display()
-            )
-        }
-        result => result.with_context(context)?,
-    };
-    file.write_all(html.as_bytes()).with_context(context)
-}
-
 fn now() -> Timestamp {
     Timestamp::from(std::time::SystemTime::now())
 }
@@ -121,7 +93,7 @@ fn write_report(args: &ReportArgs, report: &HtmlReport<'_>) -> anyhow::Result<()
         return Ok(out.flush()?);
     }
     let shown = args.output.display();
-    write_file(&args.output, &html)?;
+    write_output_file(&args.output, html.as_bytes(), OutputAccess::Private)?;
     output::note(&format!("wrote {shown}"));
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! `dossierd status`: the state of all watched projects, or of one feature.
 
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Serialize;
+use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::cli::args::{ProjectArgs, StatusArgs};
@@ -13,21 +15,21 @@ use crate::cli::daemon::query;
 use crate::cli::exit::CommandExit;
 use crate::cli::exit_on_signal::exit_on_signal_or_closed_pipe;
 use crate::cli::local::diagnostics::ProjectDiagnostics;
+use crate::cli::local::scanned_status::project_status;
 use crate::cli::local::target::LocalTarget;
 use crate::cli::render::labels::DISCONNECTED_NOTE;
+use crate::cli::render::status_line::StatusSummary;
 use crate::cli::render::terminal;
 use crate::cli::render::terminal::AlternateScreen;
 use crate::cli::render::{output, status_view};
-use crate::cli::scope::{Scope, project_add_command, root_text, roots_below};
+use crate::cli::scope::{Scope, project_add_command, roots_below};
 use crate::cli::user_dirs::user_dirs;
 use crate::client::{ApiResponse, ClientError, FollowEvent, Follower, RequestPath as Request};
 use crate::core::feature::Feature;
-use crate::core::path::escape_bytes;
+use crate::core::path::{escape_bytes, escape_unprintable};
 use crate::wire::json;
 use crate::wire::overview::Overview;
-use crate::wire::status::{
-    ConfigStatus, OneShotStatus, ProjectStatus, Status, SyncStatus, Synced, WatchStatus,
-};
+use crate::wire::status::{ConfigStatus, OneShotStatus, ProjectStatus, Status, SyncStatus, Synced};
 
 /// Interval at which the status is requested without an event: an invalid configuration, for
 /// example, raises none.
@@ -37,6 +39,9 @@ const COALESCE_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<CommandExit> {
     let scope = Scope::resolve(args.selection.feature.as_deref(), &args.selection.project)?;
+    if args.short {
+        return print_short(args, &scope);
+    }
     let Some(mut connection) =
         DaemonConnection::connect_if_running(&args.selection.project.socket)?
     else {
@@ -53,19 +58,21 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<CommandExit> {
     };
     let fetched = fetch(&mut connection, &scope)?;
     if args.watch {
-        return follow(connection, &scope, &args.selection.project, fetched);
+        return follow(connection, &scope, args, fetched);
     }
     let Some(fetched) = fetched else {
         return scan_once(args);
     };
-    if args.selection.project.json {
+    if args.selection.project.json && args.problems {
+        output::print_json(&fetched.json_of_problems()?)?;
+    } else if args.selection.project.json {
         output::print_body(&fetched.response.body)?;
     } else {
         for problem in fetched.daemon_problems() {
             output::error(&problem);
         }
         let width = terminal::size().map(|(columns, _)| columns);
-        output::print_styled(&fetched.render(width))?;
+        output::print_styled(&fetched.render(args.view(), width))?;
     }
     let diagnostics = match &fetched.model {
         StatusModel::All(status, scope) => query::project_diagnostics(status, scope),
@@ -82,6 +89,75 @@ fn finish(diagnostics: &ProjectDiagnostics, args: &StatusArgs) -> CommandExit {
         diagnostics.print();
     }
     diagnostics.exit()
+}
+
+/// What is printed of each project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StatusView {
+    /// A table of all features.
+    Table,
+    /// A line for each feature with problems.
+    Problems,
+}
+
+impl StatusArgs {
+    fn view(&self) -> StatusView {
+        if self.problems { StatusView::Problems } else { StatusView::Table }
+    }
+}
+
+impl StatusView {
+    fn render_project(self, project: &ProjectStatus<'_>, width: Option<usize>) -> String {
+        match self {
+            Self::Table => status_view::project_view(project, width),
+            Self::Problems => status_view::problems_view(project, None),
+        }
+    }
+
+    fn render_feature(self, overview: &Overview<'_>) -> String {
+        match self {
+            Self::Table => status_view::feature_view(overview),
+            Self::Problems => match status_view::problem_line(overview) {
+                Some(line) => format!("{line}\n"),
+                None => format!("{}: no problems\n", escape_unprintable(&overview.feature_slug)),
+            },
+        }
+    }
+}
+
+/// Prints the state in one line. Without a daemon it fails: a prompt cannot wait for a scan.
+fn print_short(args: &StatusArgs, scope: &Scope) -> anyhow::Result<CommandExit> {
+    let project = &args.selection.project;
+    let mut connection = DaemonConnection::connect(&project.socket)?;
+    let (summary, name) = match fetch(&mut connection, scope)? {
+        None => {
+            let name = scope.root.as_deref().and_then(Path::file_name).unwrap_or_default();
+            (StatusSummary::not_watched(), escape_bytes(name.as_bytes()).into_owned())
+        }
+        Some(FetchedStatus { model: StatusModel::One(overview), .. }) => {
+            let summary = StatusSummary::new(&[], &[&overview], 0);
+            (summary, overview.feature_slug.to_string())
+        }
+        Some(FetchedStatus { model: StatusModel::All(status, scope), .. }) => {
+            let invalid = query::config_errors(&status).len();
+            match scope.find_project(&status) {
+                Some(one) => {
+                    let summary = StatusSummary::new(&[one], &[], invalid);
+                    (summary, one.project.to_string())
+                }
+                None => {
+                    let all: Vec<&ProjectStatus<'_>> = status.projects.iter().collect();
+                    (StatusSummary::new(&all, &[], invalid), format!("{} projects", all.len()))
+                }
+            }
+        }
+    };
+    if project.json {
+        output::print_json(&summary)?;
+    } else {
+        output::print_styled(&format!("{}\n", escape_unprintable(&summary.line(&name))))?;
+    }
+    Ok(summary.exit)
 }
 
 /// A status response and its model.
@@ -135,9 +211,9 @@ impl FetchedStatus {
         }
     }
 
-    fn render(&self, width: Option<usize>) -> String {
+    fn render(&self, view: StatusView, width: Option<usize>) -> String {
         match &self.model {
-            StatusModel::One(overview) => status_view::feature_view(overview),
+            StatusModel::One(overview) => view.render_feature(overview),
             StatusModel::All(status, scope) => {
                 let mut text = String::new();
                 text.extend(status.delivery.iter().filter_map(status_view::sink_line));
@@ -151,7 +227,7 @@ impl FetchedStatus {
                 let shown: Vec<String> = first
                     .into_iter()
                     .chain(others)
-                    .map(|project| status_view::project_view(project, width))
+                    .map(|project| view.render_project(project, width))
                     .collect();
                 text + &shown.join("\n")
             }
@@ -173,7 +249,7 @@ fn scan_once(args: &StatusArgs) -> anyhow::Result<CommandExit> {
     if selection.project.json {
         output::print_json(&ScannedOverview { overview, sync: Synced::Scan.into() })?;
     } else {
-        output::print_styled(&status_view::feature_view(&overview))?;
+        output::print_styled(&args.view().render_feature(&overview))?;
     }
     note_unwatched(&selection.project);
     if let Some(error) = &target.discovery_error {
@@ -193,11 +269,16 @@ fn scan_projects_once(args: &StatusArgs) -> anyhow::Result<CommandExit> {
         target.scan(|feature| feature, |feature| features.push(feature))?;
         scanned.push((features, target.diagnostics()));
     }
-    let projects: Vec<ProjectStatus<'_>> = targets
+    let mut projects: Vec<ProjectStatus<'_>> = targets
         .iter()
         .zip(&scanned)
         .map(|(target, (features, diagnostics))| project_status(target, features, diagnostics))
         .collect();
+    if args.problems && project_args.json {
+        for project in &mut projects {
+            project.features.retain(|feature| status_view::problem_line(feature).is_some());
+        }
+    }
     if project_args.json {
         // An invalid configuration ended the command before the scan.
         let path = user_dirs()?.config_file();
@@ -206,7 +287,7 @@ fn scan_projects_once(args: &StatusArgs) -> anyhow::Result<CommandExit> {
     } else {
         let width = terminal::size().map(|(columns, _)| columns);
         let views: Vec<String> =
-            projects.iter().map(|project| status_view::project_view(project, width)).collect();
+            projects.iter().map(|project| args.view().render_project(project, width)).collect();
         output::print_styled(&views.join("\n"))?;
     }
     note_unwatched(project_args);
@@ -238,27 +319,6 @@ struct ScannedOverview<'a> {
     sync: SyncStatus,
 }
 
-fn project_status<'a>(
-    target: &'a LocalTarget,
-    features: &'a [Feature],
-    diagnostics: &'a ProjectDiagnostics,
-) -> ProjectStatus<'a> {
-    let project = &target.project;
-    ProjectStatus {
-        project: (&*project.name).into(),
-        root: root_text(&project.root).into(),
-        root_id: project.root_id.as_str().into(),
-        project_uuid: project.project_uuid.as_str().into(),
-        node_id: project.node_id.as_str().into(),
-        sync: Some(Synced::Scan.into()),
-        watch: WatchStatus::unwatched(),
-        manifest_errors: diagnostics.errors.as_slice().into(),
-        manifest_warnings: diagnostics.warnings.as_slice().into(),
-        skipped: target.skipped.as_slice().into(),
-        features: features.iter().map(Overview::from).collect(),
-    }
-}
-
 /// What was printed last, to print only changes.
 #[derive(Default, PartialEq, Eq)]
 struct Rendered {
@@ -270,16 +330,16 @@ struct Rendered {
 fn follow(
     mut connection: DaemonConnection,
     scope: &Scope,
-    args: &ProjectArgs,
+    args: &StatusArgs,
     first: Option<FetchedStatus>,
 ) -> anyhow::Result<CommandExit> {
     let Some(mut fetched) = first else {
         anyhow::bail!(
             "this project is not watched; run `{}` to watch it",
-            project_add_command(args)
+            project_add_command(&args.selection.project)
         );
     };
-    let as_json = args.json;
+    let (as_json, view) = (args.selection.project.json, args.view());
     let on_terminal = terminal::size().is_some() && !as_json;
     exit_on_signal_or_closed_pipe(if on_terminal { terminal::LEAVE_SCREEN } else { "" });
     let _screen = if on_terminal { Some(AlternateScreen::enter()?) } else { None };
@@ -290,9 +350,18 @@ fn follow(
             let (columns, rows) = terminal::size().unwrap_or(terminal::DEFAULT_SIZE);
             let problems = fetched.daemon_problems();
             let lines = problems.iter().map(|problem| output::format_error(problem) + "\n");
-            terminal::draw(&(lines.collect::<String>() + &fetched.render(Some(columns))), rows)?;
+            terminal::draw(
+                &(lines.collect::<String>() + &fetched.render(view, Some(columns))),
+                rows,
+            )?;
         } else {
-            let text = if as_json { fetched.json_without_uptime()? } else { fetched.render(None) };
+            let text = match view {
+                _ if !as_json => fetched.render(view, None),
+                StatusView::Table => FetchedStatus::json_without_uptime(fetched.response.parse()?)?,
+                StatusView::Problems => {
+                    FetchedStatus::json_without_uptime(fetched.json_of_problems()?)?
+                }
+            };
             let problems = if as_json { Vec::new() } else { fetched.daemon_problems() };
             let rendered = Rendered { problems, text };
             if rendered != printed {
@@ -309,9 +378,22 @@ fn follow(
 }
 
 impl FetchedStatus {
+    /// Returns the response without the features that have no problems.
+    fn json_of_problems(&self) -> anyhow::Result<Value> {
+        let mut value: Value = self.response.parse()?;
+        let StatusModel::All(status, _) = &self.model else { return Ok(value) };
+        let projects = value["projects"].as_array_mut().into_iter().flatten();
+        for (project, model) in projects.zip(&status.projects) {
+            let Some(features) = project["features"].as_array_mut() else { continue };
+            let mut has_problem =
+                model.features.iter().map(|one| status_view::problem_line(one).is_some());
+            features.retain(|_| has_problem.next().unwrap_or(true));
+        }
+        Ok(value)
+    }
+
     /// Returns the JSON without the uptime, which always differs.
-    fn json_without_uptime(&self) -> anyhow::Result<String> {
-        let mut value: serde_json::Value = self.response.parse()?;
+    fn json_without_uptime(mut value: Value) -> anyhow::Result<String> {
         if let Some(fields) = value.as_object_mut() {
             fields.remove("uptime_s");
         }

@@ -10,26 +10,26 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::cli::args::WatchArgs;
+use crate::cli::daemon::event_commands::EventCommands;
 use crate::cli::daemon::line_counts::LineCounts;
 use crate::cli::daemon::{autostart, connection};
 use crate::cli::exit::CommandExit;
 use crate::cli::exit_on_signal::exit_on_signal_or_closed_pipe;
+use crate::cli::notify::{NoticeFilter, Notifier};
 use crate::cli::render::event_format::{EventBurst, LastStates, LinePrefix};
 use crate::cli::render::labels::{DISCONNECTED_NOTE, RECONNECTED_NOTE};
 use crate::cli::render::stream_record::{StateRecord, StreamRecord};
-use crate::cli::render::{labels, output, status_view};
+use crate::cli::render::{output, status_view};
 use crate::cli::runtime::new_runtime;
 use crate::cli::scope::{Scope, root_text, roots_below};
 use crate::cli::user_dirs::user_dirs;
 use crate::client::{Client, FollowEvent, Follower, RequestPath, SseMessage};
 use crate::config::{LoadedConfig, UserDirs};
-use crate::core::drift::DriftState;
 use crate::core::path::escape_unprintable;
 use crate::history::FILE_NAME;
 use crate::wire::cursor::Cursor;
 use crate::wire::events::{Gap, ReceivedEvent};
 use crate::wire::json;
-use crate::wire::overview::Overview;
 use crate::wire::status::{ProjectStatus, Status};
 
 /// On a terminal, events about artifacts that arrive within this interval form one burst.
@@ -49,6 +49,8 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
     new_runtime()?.block_on(async {
         let mut client = Client::connect(&socket).await?;
         let mut watch = WatchSession::new(scope, args.selection.project.json);
+        watch.commands = EventCommands::start(&args.exec, watch.json, &socket)?;
+        watch.notifier = if args.notify { Some(Notifier::start()?) } else { None };
         watch.roots_below = below;
         let status = watch.ensure_watched(&mut client).await?;
         connection::warn_on_version_mismatch(client.version());
@@ -129,6 +131,9 @@ struct WatchSession {
     /// Only for text on a terminal.
     burst: Option<EventBurst>,
     root_id: Option<String>,
+    commands: Option<EventCommands>,
+    notifier: Option<Notifier>,
+    notices: NoticeFilter,
     out: Box<dyn Write>,
 }
 
@@ -144,6 +149,9 @@ impl WatchSession {
             prefix: LinePrefix::Live,
             burst: is_grouped.then(EventBurst::default),
             root_id: None,
+            commands: None,
+            notifier: None,
+            notices: NoticeFilter::default(),
             out: if json {
                 Box::new(output::stdout_machine())
             } else {
@@ -204,6 +212,11 @@ impl WatchSession {
                 last_states.update(&project.root_id, overview);
             }
         }
+        for project in self.selected_projects(status) {
+            for overview in &project.features {
+                self.notices.update(&project.root_id, overview);
+            }
+        }
         self.states = last_states;
         self.root_id = self.scope.find_project(status).map(|project| project.root_id.to_string());
         self.prefix = if has_several { LinePrefix::LiveProjects } else { LinePrefix::Live };
@@ -233,7 +246,8 @@ impl WatchSession {
         } else {
             let feature = self.scope.feature.clone();
             for project in projects {
-                print_project(&mut self.out, project, feature.as_deref())?;
+                let text = status_view::problems_view(project, feature.as_deref());
+                self.out.write_all(text.as_bytes())?;
             }
             if status.projects.is_empty() {
                 writeln!(self.out, "no project is watched; run `dossierd project add .`")?;
@@ -291,6 +305,12 @@ impl WatchSession {
         if !is_selected {
             return Ok(());
         }
+        if let Some(commands) = &mut self.commands {
+            commands.push(&message.data, &message.id).await?;
+        }
+        if let Some(notifier) = &self.notifier {
+            notifier.push(&event, &mut self.notices);
+        }
         if self.json {
             writeln!(self.out, "{}", message.data)?;
             return Ok(());
@@ -307,45 +327,4 @@ impl WatchSession {
         }
         Ok(())
     }
-}
-
-/// Prints the problems of a project, one line for each feature that has some.
-fn print_project(
-    out: &mut dyn Write,
-    project: &ProjectStatus<'_>,
-    feature: Option<&str>,
-) -> io::Result<()> {
-    let is_selected =
-        |overview: &&Overview<'_>| feature.is_none_or(|slug| overview.feature_slug == slug);
-    let features: Vec<&Overview<'_>> = project.features.iter().filter(is_selected).collect();
-    let problems: Vec<String> =
-        features.iter().filter_map(|overview| status_view::problem_line(overview)).collect();
-    let without = features.len() - problems.len();
-    writeln!(
-        out,
-        "{}  {}  {} of {} features without problems",
-        escape_unprintable(&project.project).bold(),
-        escape_unprintable(&project.root).dimmed(),
-        without,
-        features.len()
-    )?;
-    for error in &*project.manifest_errors {
-        writeln!(out, "  {}: {}", "error".red(), escape_unprintable(&error.to_string()))?;
-    }
-    for problem in problems {
-        writeln!(out, "  {problem}")?;
-    }
-    let without_baseline: Vec<&str> = features
-        .iter()
-        .filter(|overview| overview.drift.state == Some(DriftState::NoBaseline))
-        .map(|overview| &*overview.feature_slug)
-        .collect();
-    if !without_baseline.is_empty() {
-        let names = labels::join_truncated(&without_baseline);
-        writeln!(
-            out,
-            "  no baseline: {names}; run `dossierd baseline accept --all` to accept all"
-        )?;
-    }
-    Ok(())
 }

@@ -2,7 +2,9 @@
 
 pub(crate) mod autostart;
 pub(crate) mod connection;
+pub(crate) mod event_commands;
 pub(crate) mod line_counts;
 pub(crate) mod log_file;
 pub(crate) mod query;
+pub(crate) mod root_names;
 pub(crate) mod systemctl;

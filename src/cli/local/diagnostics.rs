@@ -5,7 +5,7 @@ use crate::cli::render::output;
 use crate::core::diagnostics::FileError;
 
 /// Problems with manifests and other files that configure a project.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct ProjectDiagnostics {
     /// Invalid files.
     pub(crate) errors: Vec<FileError>,

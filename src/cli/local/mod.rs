@@ -2,4 +2,5 @@
 
 pub(crate) mod diagnostics;
 pub(crate) mod history;
+pub(crate) mod scanned_status;
 pub(crate) mod target;

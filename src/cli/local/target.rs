@@ -184,6 +184,17 @@ impl LocalTarget {
         )
     }
 
+    /// Returns the slugs of the selected project; none if it cannot be read, or the directory is in none.
+    pub(crate) fn slugs_lenient(project: &ProjectArgs) -> Vec<String> {
+        let Ok(dirs) = user_dirs() else { return Vec::new() };
+        let config = LoadedConfig::from_file(&dirs.config_file()).config.unwrap_or_default();
+        let setup =
+            LocalSetup { config, missions: dirs.missions_dir(), layouts: dirs.layouts_dir() };
+        let target = Self::from_project_args_with(setup, project);
+        let features = target.map(|target| target.features).unwrap_or_default();
+        features.iter().map(|feature| feature.slug.to_string()).collect()
+    }
+
     fn from_feature_name_with(
         setup: &LocalSetup,
         name: &OsStr,

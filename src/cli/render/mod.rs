@@ -5,6 +5,7 @@ pub(crate) mod event_format;
 pub(crate) mod labels;
 pub(crate) mod output;
 pub(crate) mod progress;
+pub(crate) mod status_line;
 pub(crate) mod status_view;
 pub(crate) mod stream_record;
 pub(crate) mod table;

@@ -2,6 +2,7 @@
 //! characters escaped, and without a panic when a pipe is closed.
 
 use std::io::{self, BufWriter, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::stream::RawStream;
 use anstream::{AutoStream, ColorChoice};
@@ -70,13 +71,32 @@ pub(crate) fn print_body(body: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
+/// True if notes and warnings are not printed.
+static IS_QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Prints no notes and warnings from now on.
+pub(crate) fn set_quiet() {
+    IS_QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Returns true if notes and warnings are not printed.
+pub(crate) fn is_quiet() -> bool {
+    IS_QUIET.load(Ordering::Relaxed)
+}
+
 /// Prints a note to standard error.
 pub(crate) fn note(text: &str) {
+    if is_quiet() {
+        return;
+    }
     eprint_line(&format!("{} {}", "note:".bold().cyan(), escape_unprintable(text)));
 }
 
 /// Prints a warning to standard error.
 pub(crate) fn warn(text: &str) {
+    if is_quiet() {
+        return;
+    }
     eprint_line(&format!("{} {}", "warning:".bold().yellow(), escape_unprintable(text)));
 }
 

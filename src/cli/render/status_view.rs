@@ -12,7 +12,7 @@ use crate::core::path::escape_unprintable;
 use crate::core::task_progress::TaskProgress;
 use crate::wire::delivery::{DeliveryState, SinkStatus};
 use crate::wire::overview::Overview;
-use crate::wire::status::{ProjectStatus, ProjectWatchState, StoreState, StoreStatus};
+use crate::wire::status::{ProjectStatus, ProjectWatchState, StoreState, StoreStatus, WatchStatus};
 
 /// Minimum width of the column with slugs; other columns are left out first.
 const MIN_SLUG_WIDTH: usize = 16;
@@ -45,7 +45,16 @@ fn labelled_line(word: &str, text: &str) -> String {
 }
 
 fn project_header(project: &ProjectStatus<'_>) -> String {
-    let watch = &project.watch;
+    format!(
+        "{}  {}  {}",
+        escape_unprintable(&project.project).bold(),
+        escape_unprintable(&project.root).dimmed(),
+        watch_text(&project.watch)
+    )
+}
+
+/// Returns the state of watching a project, with the number of directories and the reason.
+fn watch_text(watch: &WatchStatus<'_>) -> String {
     let state = match watch.state {
         ProjectWatchState::Live => "live".green().to_string(),
         ProjectWatchState::Rescanning => "rescanning".yellow().to_string(),
@@ -66,12 +75,7 @@ fn project_header(project: &ProjectStatus<'_>) -> String {
         .as_ref()
         .map(|detail| format!(": {}", escape_unprintable(detail)))
         .unwrap_or_default();
-    format!(
-        "{}  {}  {state}{}{detail}",
-        escape_unprintable(&project.project).bold(),
-        escape_unprintable(&project.root).dimmed(),
-        dirs.dimmed()
-    )
+    format!("{state}{}{detail}", dirs.dimmed())
 }
 
 /// Returns a table of features that fits into `width` columns: the last columns are left out and
@@ -320,6 +324,8 @@ pub(crate) fn problem_line(overview: &Overview<'_>) -> Option<String> {
     }
     match overview.completeness_status {
         Completeness::Complete => {}
+        // The work is over.
+        _ if overview.archived => {}
         Completeness::Incomplete => parts.push(format!(
             "{}, {} of {} required missing",
             "incomplete".red(),
@@ -327,7 +333,19 @@ pub(crate) fn problem_line(overview: &Overview<'_>) -> Option<String> {
             counts.required
         )),
         Completeness::Unknown if overview.watch == FeatureWatchState::Gone => {}
-        Completeness::Unknown => parts.push(format!("completeness {}", "unknown".yellow())),
+        Completeness::Unknown => {
+            let reason = overview.unknown_reason.as_deref();
+            let reason = reason.map(|why| format!(": {}", escape_unprintable(why)));
+            let reason = reason.unwrap_or_default();
+            parts.push(format!("completeness {}{reason}", "unknown".yellow()));
+        }
+    }
+    if !overview.deleted_required.is_empty() && !overview.archived {
+        let keys: Vec<&str> = overview.deleted_required.iter().map(|key| &**key).collect();
+        parts.push(format!("{} {}", "deleted".red(), labels::join_truncated(&keys)));
+    }
+    if overview.unreadable > 0 {
+        parts.push(format!("{} {}", overview.unreadable, "unreadable".red()));
     }
     let drift = &overview.drift;
     let keys = [&drift.lists.missing_in_local, &drift.lists.changed]
@@ -350,6 +368,46 @@ pub(crate) fn problem_line(overview: &Overview<'_>) -> Option<String> {
         return None;
     }
     Some(format!("{}: {}", escape_unprintable(&overview.feature_slug).bold(), parts.join("; ")))
+}
+
+/// Returns a header and a line for each feature of a project that has problems.
+pub(crate) fn problems_view(project: &ProjectStatus<'_>, feature: Option<&str>) -> String {
+    let is_selected =
+        |overview: &&Overview<'_>| feature.is_none_or(|slug| overview.feature_slug == slug);
+    let features: Vec<&Overview<'_>> = project.features.iter().filter(is_selected).collect();
+    let problems: Vec<String> =
+        features.iter().filter_map(|overview| problem_line(overview)).collect();
+    let mut text = format!(
+        "{}  {}  {} of {} features without problems\n",
+        escape_unprintable(&project.project).bold(),
+        escape_unprintable(&project.root).dimmed(),
+        features.len() - problems.len(),
+        features.len()
+    );
+    match project.watch.state {
+        ProjectWatchState::Live
+        | ProjectWatchState::Rescanning
+        | ProjectWatchState::Polling
+        | ProjectWatchState::Unwatched => {}
+        _ => text.push_str(&format!("  {}\n", watch_text(&project.watch))),
+    }
+    for error in &*project.manifest_errors {
+        text.push_str(&labelled_line(&"error".red().to_string(), &error.to_string()));
+    }
+    for problem in problems {
+        text.push_str(&format!("  {problem}\n"));
+    }
+    let without_baseline: Vec<&str> = features
+        .iter()
+        .filter(|overview| overview.drift.state == Some(DriftState::NoBaseline))
+        .map(|overview| &*overview.feature_slug)
+        .collect();
+    if !without_baseline.is_empty() {
+        let names = labels::join_truncated(&without_baseline);
+        let fix = "run `dossierd baseline accept --all` to accept all";
+        text.push_str(&format!("  no baseline: {names}; {fix}\n"));
+    }
+    text
 }
 
 /// Shortens `text` to `width` characters. Both ends are kept, because slugs differ there.

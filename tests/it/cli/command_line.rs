@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 use crate::scan::hostile_input::create_fifo;
+use crate::support::client::redact_times;
 use crate::support::{COMMAND_TIMEOUT, FEATURE, Project, run, write_file};
 
 #[test]
@@ -228,4 +229,35 @@ fn check_summary_counts_key_mismatches_separately() {
     let run = project.run(&["check", "--strict"]);
     assert_eq!(run.code, 11, "{run:?}");
     assert!(run.stdout.ends_with("0 drifted, 1 with a key mismatch\n"), "{run:?}");
+}
+
+#[test]
+fn options_precede_or_follow_the_command() {
+    let project = Project::complete().file("kitty-specs/002-y/spec.md", "x");
+    let root = project.root.to_str().unwrap();
+    let list = |arguments: &[&str]| redact_times(&project.run(arguments).assert_success().stdout);
+    let expected = list(&["artifacts", FEATURE, "--json"]);
+    for arguments in [
+        &["ls", FEATURE, "-j"][..],
+        &["-j", "ls", FEATURE],
+        &["--json", "-p", root, "ls", FEATURE],
+        &["ls", FEATURE, "-j", "-p", root],
+    ] {
+        assert_eq!(list(arguments), expected, "{arguments:?}");
+    }
+    for arguments in
+        [&["-C", root, "st", "--json"][..], &["st", "-C", root, "-j"], &["-j", "-C", root, "st"]]
+    {
+        let mut elsewhere = project.command(arguments);
+        elsewhere.current_dir("/").env("DOSSIERD_SOCKET", project.home().join("none.sock"));
+        let json = run(elsewhere, COMMAND_TIMEOUT).assert_success().json();
+        assert_eq!(json["projects"][0]["root"], root, "{arguments:?}");
+    }
+    let quiet = project.run(&["-q", "check"]);
+    assert_eq!((quiet.code, quiet.stdout.as_str(), quiet.stderr.as_str()), (10, "", ""));
+    let quiet = project.run(&["status", "-q"]).assert_success();
+    assert!(quiet.stderr.is_empty() && quiet.stdout.contains(FEATURE), "{quiet:?}");
+    project
+        .run(&["-C", "nowhere", "check"])
+        .assert_failure(2, "cannot change to the directory nowhere");
 }

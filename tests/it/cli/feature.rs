@@ -243,3 +243,26 @@ fn watch_adds_the_project_temporarily_and_again_after_a_restart() {
     live.interrupt();
     daemon.stop();
 }
+
+#[test]
+fn features_are_selected_by_number_or_part_and_changed_by_number_only() {
+    let project = Project::complete()
+        .file("kitty-specs/002-loyalty-card/spec.md", "x")
+        .file("kitty-specs/021-loyalty-points/spec.md", "x");
+    let expected = project.run(&["drift", "002-loyalty-card"]).assert_success().stdout;
+    for name in ["2", "002", "002-l", "card", "CARD"] {
+        assert_eq!(project.run(&["drift", name]).assert_success().stdout, expected, "{name}");
+    }
+    let ambiguous = project.run(&["drift", "loyalty"]);
+    ambiguous.assert_failure(1, "it may be 002-loyalty-card, 021-loyalty-points");
+    project.run(&["drift", "nothing"]).assert_failure(1, "there is no feature `nothing`");
+    project.run(&["baseline", "accept", "card"]).assert_failure(1, "there is no feature `card`");
+    project.run(&["baseline", "accept", "2"]).assert_success();
+    assert!(project.root.join(".kittify/dossiers/002-loyalty-card/parity-baseline.json").exists());
+    let _daemon = project.start_daemon();
+    assert_eq!(
+        project.run_client(&["drift", "card", "--json"]).json()["feature_slug"],
+        "002-loyalty-card"
+    );
+    assert!(project.run_client(&["status", "2"]).stdout.starts_with("002-loyalty-card\n"));
+}

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod baseline;
+mod check;
 mod command_line;
 mod config_command;
 mod daemon_connection;
@@ -9,7 +10,11 @@ mod doctor;
 mod doctor_daemon;
 mod events;
 pub(crate) mod examples;
+mod exec;
 mod feature;
+#[cfg(feature = "mcp")]
+mod mcp;
+mod notify;
 mod path_arguments;
 mod projects;
 mod shared_baselines;

@@ -261,3 +261,82 @@ fn feature_is_found_while_the_user_configuration_is_invalid() {
     });
     daemon.stop();
 }
+
+/// Returns exit code and line of `status --short`.
+fn short(project: &Project, arguments: &[&str]) -> (i32, String) {
+    let run = project.run_client(&[&["status", "--short"], arguments].concat());
+    (run.code, run.stdout)
+}
+
+#[test]
+fn short_status_is_a_line_and_an_exit_code() {
+    let project = Project::complete();
+    let none = project.run_client(&["status", "--short"]);
+    none.assert_failure(3, "no daemon listens at");
+    assert_eq!(none.stdout, "");
+    let daemon = project.start_daemon();
+    let expect = |arguments: &[&str], code: i32, line: &str| {
+        assert_eq!(short(&project, arguments), (code, format!("{line}\n")), "{arguments:?}");
+    };
+    expect(&[], 0, "project: 1 in order");
+    project.run_client(&["baseline", "accept", FEATURE]).assert_success();
+    project.write(&format!("kitty-specs/{FEATURE}/more.md"), "more\n");
+    expect(&[], 0, "project: 1 in order");
+    project.write(&format!("kitty-specs/{FEATURE}/plan.md"), "# Changed\n");
+    expect(&[], 11, "project: 1 drifted");
+    project.write("kitty-specs/002-y/spec.md", "x");
+    expect(&[], 12, "project: 1 incomplete, 1 drifted of 2");
+    expect(&["002-y"], 10, "002-y: 1 incomplete");
+    expect(&[FEATURE], 11, "001-x: 1 drifted");
+    let json = project.run_client(&["status", "--short", "--json"]).json();
+    assert_eq!((&json["exit_code"], &json["incomplete"]), (&12.into(), &1.into()));
+    std::os::unix::fs::symlink("x", project.root.join("kitty-specs/002-y/link.md")).unwrap();
+    expect(&[], 13, "project: 1 incomplete, 1 drifted, 1 not seen of 2");
+    // A mission without a manifest requires nothing.
+    project.write("kitty-specs/003-z/meta.json", "{\"mission\": \"unheard-of\"}");
+    expect(&["003-z"], 0, "003-z: 1 in order");
+    project.write(".kittify/missions/x/expected-artifacts.yaml", "x");
+    wait_for("the invalid manifest", || (short(&project, &[]).0 == 78).then_some(()));
+    // A project that the daemon does not watch is not seen.
+    let other = Project::complete();
+    let mut in_other = project.client_command(&["status", "--short"]);
+    in_other.current_dir(&other.root);
+    let in_other = run(in_other, COMMAND_TIMEOUT);
+    assert_eq!((in_other.code, in_other.stdout.as_str()), (13, "project: 1 not seen\n"));
+    daemon.stop();
+}
+
+#[test]
+fn problems_are_listed_with_their_reasons_until_they_end() {
+    let project = Project::complete()
+        .file("kitty-specs/002-y/spec.md", "x")
+        .file("kitty-specs/003-z/meta.json", "{\"mission\": \"software-dv\"}");
+    let lines = |arguments: &[&str]| -> Vec<String> {
+        let run =
+            project.run_client(&[&["status", "--problems"], arguments].concat()).assert_success();
+        let lines = project.redact(&run.stdout);
+        lines.lines().filter(|line| !line.contains("no baseline: ")).map(str::to_owned).collect()
+    };
+    let unknown = "  003-z: completeness unknown: no manifest for mission `software-dv`; did you mean \
+                   `software-dev`?";
+    let incomplete = "  002-y: incomplete, 3 of 4 required missing";
+    let scanned = lines(&[]);
+    assert_eq!(scanned[1..], [incomplete, unknown]);
+    let daemon = project.start_daemon();
+    assert_eq!(lines(&[]), scanned);
+    assert_eq!(lines(&[FEATURE]), ["001-x: no problems"]);
+    // A deleted file of a feature that is archived or at an earlier step is a problem, too.
+    fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
+    let deleted = lines(&[FEATURE]);
+    assert_eq!(deleted, ["001-x: incomplete, 1 of 4 required missing; deleted output.plan.main"]);
+    let slugs = |arguments: &[&str]| -> Vec<Value> {
+        let json = project.run_client(arguments).assert_success().json();
+        let features = json["projects"][0]["features"].as_array().unwrap().clone();
+        features.into_iter().map(|feature| feature["feature_slug"].clone()).collect()
+    };
+    assert_eq!(slugs(&["status", "--problems", "--json"]), [FEATURE, "002-y", "003-z"]);
+    project.write(&format!("kitty-specs/{FEATURE}/plan.md"), "# Plan\n");
+    assert_eq!(slugs(&["status", "--problems", "--json"]), ["002-y", "003-z"]);
+    daemon.stop();
+    assert_eq!(slugs(&["status", "--problems", "--json"]), ["002-y", "003-z"]);
+}

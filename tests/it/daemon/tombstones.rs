@@ -32,6 +32,29 @@ fn delete(project: &Project, paths: &[String]) {
 }
 
 #[test]
+fn overview_names_deleted_required_artifacts_until_they_return_or_a_baseline_is_accepted() {
+    let project = Project::complete().artifact("notes.md", "optional");
+    let daemon = project.start_daemon();
+    let overview = || daemon.overview(FEATURE)["deleted_required"].clone();
+    assert_eq!(overview(), json!([]));
+    delete(&project, &["plan.md".to_owned(), "spec.md".to_owned(), "notes.md".to_owned()]);
+    assert_eq!(overview(), json!(["input.spec.main", "output.plan.main"]));
+    assert_eq!(
+        daemon.status()["projects"][0]["features"][0]["deleted_required"],
+        overview(),
+        "the status, too"
+    );
+    project.write(&format!("kitty-specs/{FEATURE}/plan.md"), "# Plan\n");
+    assert_eq!(overview(), json!(["input.spec.main"]));
+    project.run_client(&["baseline", "accept", FEATURE]).assert_success();
+    assert_eq!(overview(), json!([]));
+    assert_eq!(daemon.overview(FEATURE)["unreadable"], 0);
+    std::os::unix::fs::symlink("x", project.feature_dir().join("link.md")).unwrap();
+    assert_eq!(daemon.overview(FEATURE)["unreadable"], 1);
+    daemon.stop();
+}
+
+#[test]
 fn oldest_tombstones_are_dropped_beyond_the_limit_over_restarts() {
     let project = Project::complete().artifact("zz.md", "first");
     let names: Vec<String> =
