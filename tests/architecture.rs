@@ -100,6 +100,7 @@ const PURE: &[Pure] = &[
             &["project", "ProjectSettings"],
             &["project", "StateFiles"],
             &["project", "is_dossier_dir"],
+            &["project", "is_dossiers_home"],
             &["project", "name_of_baseline"],
             &["scan", "Listing"],
             &["scan", "PathState"],
