@@ -1,4 +1,4 @@
-//! A feature of each tool from its first file to its archive: verdict, step and progress at each stage.
+//! A feature of each tool from its first file to its archive: completeness, step and progress at each stage.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -92,7 +92,7 @@ const LIFECYCLES: &[Lifecycle] = &[
     },
     Lifecycle {
         tool: "kiro",
-        markers: &[(".kiro/steering/product.md", "# Product\n")],
+        markers: &[(".kiro/specs/.gitkeep", "")],
         feature: ".kiro/specs/x",
         slugs: ("x", "x"),
         steps: &[

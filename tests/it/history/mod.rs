@@ -8,6 +8,7 @@ mod restore;
 
 use serde_json::Value;
 
+use crate::support::FEATURE;
 use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
 
@@ -25,7 +26,12 @@ fn wait_until_stored(daemon: &Daemon) -> Value {
 
 /// Returns the versions of a file, oldest first: hash and why it is not stored.
 fn versions(daemon: &Daemon, path: &str) -> Vec<(String, Option<String>)> {
-    let query = format!("/api/dossier/versions?feature=001-x&limit=5000&artifact_key={path}");
+    versions_of(daemon, FEATURE, path)
+}
+
+/// The same of a file of any feature.
+fn versions_of(daemon: &Daemon, feature: &str, path: &str) -> Vec<(String, Option<String>)> {
+    let query = format!("/api/dossier/versions?feature={feature}&limit=5000&artifact_key={path}");
     let list = daemon.get_json(&query);
     let version = |version: &Value| {
         let text = |name: &str| version[name].as_str().map(str::to_owned);
