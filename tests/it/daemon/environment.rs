@@ -30,9 +30,12 @@ fn socket_that_a_killed_daemon_left_elsewhere_does_not_prevent_a_start() {
     let mut command = project.daemon_command();
     command.arg("--socket").arg(project.home().join("elsewhere/my.sock"));
     let daemon = project.spawn_daemon(command);
+    let socket = project.home().join("elsewhere/my.sock");
+    // Without a daemon `status` scans.
+    wait_for("the socket", || socket.exists().then_some(()));
     wait_for("the daemon", || (project.run_client(&["status"]).code == 0).then_some(()));
     daemon.kill();
-    assert!(project.home().join("elsewhere/my.sock").exists());
+    assert!(socket.exists());
     let mut watch = RunningCommand::start(project.client_command(&["watch"]));
     watch.wait_for_stderr("started one in the background");
     watch.next_line();
