@@ -207,7 +207,7 @@ fn archive(root: &Path, from: &Path, to: &str) {
     fs::rename(from, to).unwrap();
 }
 
-/// Returns the drift of a feature, and what its baseline says.
+/// Returns the state of the drift of a feature, and its severity.
 fn judged(daemon: &Daemon, slug: &str) -> String {
     let status = daemon.status();
     let features = status["projects"][0]["features"].as_array().unwrap().clone();
