@@ -81,10 +81,11 @@ impl HiddenFiles {
 
     /// Returns why nothing is at the path of a known file, if that is so.
     pub(super) fn explain(&self, path: &RelPath) -> Disappearance {
+        let is_known = self.known.agree_on(&self.present, path);
         match self.found.get(path) {
             Some(found) if !found.is_mount_gone => Disappearance::Deleted,
-            Some(found) if !found.hides_file => Disappearance::Unmounted,
-            _ if self.known.agree_on(&self.present, path) => Disappearance::Deleted,
+            Some(found) if is_known || !found.hides_file => Disappearance::Unmounted,
+            None if is_known => Disappearance::Deleted,
             _ => Disappearance::Hidden(self.present.why_hidden(&self.known, path)),
         }
     }

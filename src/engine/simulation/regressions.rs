@@ -374,6 +374,15 @@ pub(super) fn regressions() -> Vec<History> {
             Step(UnmountBelow(0), Run(0)),
             Step(MountBelow(At(0, 3)), Run(196)),
         ],
+        // The same, with a file that the former mount had as well.
+        vec![
+            Step(MountBelow(At(0, 1)), Run(0)),
+            Step(Write(At(0, 4), Small, Close::No), Run(72)),
+            Step(UnmountBelow(0), Run(0)),
+            Step(Write(At(0, 1), Large, Close::No), Run(0)),
+            Step(Rename(At(0, 1), 4), Run(0)),
+            Step(MountBelow(At(0, 4)), Run(101)),
+        ],
         // A file came and went while the store failed.
         vec![
             Step(BreakStore, Run(0)),
