@@ -102,12 +102,15 @@ mod tests {
     use crate::api::handlers::openapi::render_document;
 
     #[tokio::test]
-    async fn streams_are_written_without_a_copy() {
+    async fn accepted_streams_support_vectored_writes() {
         use tokio::io::AsyncWrite as _;
 
         let (stream, _client) = UnixStream::pair().unwrap();
         let stream = Stream::UdSocket(stream.into());
-        assert!(!stream.is_write_vectored(), "the wrapper has learnt it; remove `vectored`");
+        assert!(
+            !stream.is_write_vectored(),
+            "the wrapper forwards vectored writes now; remove `vectored`"
+        );
         assert!(vectored(stream).is_write_vectored());
     }
 

@@ -3,7 +3,7 @@
 /// Which short names are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameForms {
-    /// The number, the begin of a slug, or another part of it.
+    /// The number, the beginning of a slug, or another part of it.
     Any,
     /// The number only, for commands that change something.
     Number,
@@ -21,7 +21,7 @@ pub enum NameMatch<'a> {
 }
 
 /// Returns the feature of `slugs` that `name` selects: the slug itself; or else by its number, with or without
-/// zeros in front; or else the only one that begins with the name; or else the only one that contains it.
+/// leading zeros; or else the only one that begins with the name; or else the only one that contains it.
 /// Upper and lower case are the same.
 ///
 /// ```
@@ -73,7 +73,7 @@ impl<'a> NameMatch<'a> {
     }
 }
 
-/// Returns the digits at the begin, without zeros in front, and the rest.
+/// Returns the digits at the beginning, without leading zeros, and the rest.
 fn leading_number(text: &str) -> Option<(&str, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);

@@ -112,8 +112,12 @@ impl Project {
         };
         let mission_type = of_documents.or(mission_type).unwrap_or_default();
         let mut loaded = self.missions.load(&self.root_dir, &mission_type);
-        loaded.mission = loaded.mission.map(|mission| self.with_run_steps(slug, layout, mission));
-        let steps = self.resolve_step(slug, layout, loaded.mission.as_deref(), &files);
+        let issued = self.issued_step(slug, layout);
+        if let Ok(Some(step)) = &issued {
+            loaded.mission =
+                loaded.mission.map(|mission| self.with_step_of_run(slug, step, mission));
+        }
+        let steps = self.resolve_step(slug, layout, issued, loaded.mission.as_deref(), &files);
         let is_archived = rule.is_some_and(|rule| rule.kind == FeatureKind::Archived);
         let unknown_reason = if meta_error.is_some() {
             Some(UnknownReason::UnreadableMeta)
@@ -209,16 +213,19 @@ impl Project {
         CountingBaseline { baseline, baseline_scope, former_slug: None }
     }
 
-    /// Returns the mission with the steps of the template of the feature's run, if the run has issued one
-    /// that the mission does not have.
-    fn with_run_steps(&self, slug: &str, layout: &Layout, mission: Arc<Mission>) -> Arc<Mission> {
+    /// Returns the step that a runtime has issued, if the layout has one.
+    fn issued_step(&self, slug: &str, layout: &Layout) -> Result<Option<String>, StepError> {
         if !layout.has_step_from(StepOrigin::Runtime) {
-            return mission;
+            return Ok(None);
         }
-        let issued = self.runs.issued_step(&self.root_dir, &self.root, slug);
-        let is_unknown = matches!(issued, Ok(Some(step)) if !mission.has_step(&step));
+        self.runs.issued_step(&self.root_dir, &self.root, slug)
+    }
+
+    /// Returns the mission with a step that a run has issued: if it has none of that name, with the steps
+    /// of the run's template.
+    fn with_step_of_run(&self, slug: &str, step: &str, mission: Arc<Mission>) -> Arc<Mission> {
         let template = || self.runs.template_steps(&self.root_dir, &self.root, slug);
-        let Some(template) = is_unknown.then(template).flatten() else {
+        let Some(template) = (!mission.has_step(step)).then(template).flatten() else {
             return mission;
         };
         let known: Vec<String> = mission.steps.iter().map(ToString::to_string).collect();
@@ -230,14 +237,10 @@ impl Project {
         &self,
         slug: &str,
         layout: &Layout,
+        issued: Result<Option<String>, StepError>,
         mission: Option<&Mission>,
         files: &FeatureFiles<'_>,
     ) -> ResolvedSteps {
-        let issued = if layout.has_step_from(StepOrigin::Runtime) {
-            self.runs.issued_step(&self.root_dir, &self.root, slug)
-        } else {
-            Ok(None)
-        };
         let (issued, mut errors) = match issued {
             Ok(issued) => (issued, Vec::new()),
             Err(error) => (None, vec![error]),

@@ -83,9 +83,7 @@ impl FeatureRuns {
             }
         }
     }
-}
 
-impl FeatureRuns {
     /// Returns the steps of the template that the feature's run was started with; `None` if there is none
     /// that can be used.
     pub(super) fn template_steps(

@@ -17,6 +17,7 @@ use crate::api::response::json::{json_response, set_sync_headers};
 use crate::api::response::overview::overview;
 use crate::api::response::render::{json_response_blocking, short_json_response};
 use crate::api::state::ApiState;
+use crate::core::feature::Feature;
 use crate::core::path::escape_bytes;
 use crate::engine::read_model::{EngineState, ProjectView, WatchState};
 use crate::engine::runtime::WatchUsage;
@@ -97,7 +98,7 @@ pub(crate) async fn get_status(
 }
 
 /// All features of each project, with the parts that are computed on demand.
-type CompleteFeatures = Vec<Vec<Arc<crate::core::feature::Feature>>>;
+type CompleteFeatures = Vec<Vec<Arc<Feature>>>;
 
 fn complete_features(world: &EngineState) -> CompleteFeatures {
     let features = |project: &Arc<ProjectView>| {
@@ -106,9 +107,10 @@ fn complete_features(world: &EngineState) -> CompleteFeatures {
     world.projects.iter().map(features).collect()
 }
 
-fn views_with<'a>(
+/// Returns the overviews of a project's features, which are also given with all their fields.
+fn overviews<'a>(
     project: &'a ProjectView,
-    complete: &'a [Arc<crate::core::feature::Feature>],
+    complete: &'a [Arc<Feature>],
 ) -> impl Iterator<Item = Overview<'a>> {
     project.features.iter().zip(complete).map(|(view, feature)| overview(view, feature))
 }
@@ -136,7 +138,7 @@ fn build_status<'a>(
         manifest_errors: Cow::Borrowed(&project.errors),
         manifest_warnings: Cow::Borrowed(&project.warnings),
         skipped: Cow::Borrowed(&project.skipped),
-        features: views_with(project, features).collect(),
+        features: overviews(project, features).collect(),
     });
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
