@@ -258,8 +258,15 @@ async def unwatched():
         assert artifacts["filtered_count"] == 0, artifacts
         (content,) = (await client.read_resource(f"dossier://{project['root_id']}/{FEATURE}")).contents
         assert json.loads(content.text)["feature_slug"] == FEATURE
+        text = await failure(client, "read_artifact", feature=FEATURE, key="unknown")
+        assert "unknown" in text, text
         if not status["daemon"]:
             assert "dossierd run" in await failure(client, "wait_for_change", timeout_seconds=1)
+    if status["daemon"]:
+        # Nothing is accepted in another project that has the feature, too.
+        async with connect("--allow-writes", **options) as client:
+            text = await failure(client, "accept_baseline", feature=FEATURE)
+            assert "project" in text, text
 
 
 asyncio.run(asyncio.wait_for(globals()[CASE](), 2 * TIMEOUT))

@@ -64,7 +64,8 @@ impl ChangeFollower {
     fn record(&mut self, event: &FollowEvent, changes: &mut ResourceChanges) {
         let FollowEvent::Message(message) = event else { return };
         match message.event.as_str() {
-            "gap" => changes.all = true,
+            // Among what is not known may be a new feature.
+            "gap" => (changes.all, changes.has_new_feature) = (true, true),
             "snapshot" => {}
             _ => {
                 if let Ok(event) = serde_json::from_str::<ReceivedEvent>(&message.data) {

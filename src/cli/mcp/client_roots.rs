@@ -12,7 +12,7 @@ use tokio::time::timeout;
 /// Timeout for the client to answer.
 const ROOTS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The directories, requested once until the client reports a change.
+/// The directories, requested until the client has answered, and again when it reports a change.
 #[derive(Debug, Default)]
 pub(super) struct ClientRoots(Mutex<Option<Vec<PathBuf>>>);
 
@@ -23,11 +23,14 @@ impl ClientRoots {
         if let Some(known) = &*roots {
             return known.clone();
         }
-        let mut found = request_roots(peer).await;
+        let answer = request_roots(peer).await;
+        let has_answered = answer.is_some();
+        let mut found = answer.unwrap_or_default();
         if found.is_empty() {
             found.extend(std::env::current_dir());
         }
-        *roots = Some(found.clone());
+        // One that did not answer in time is asked again.
+        *roots = has_answered.then(|| found.clone());
         found
     }
 
@@ -38,14 +41,16 @@ impl ClientRoots {
 }
 
 #[expect(deprecated, reason = "clients of 2025 and earlier have roots")]
-async fn request_roots(peer: &Peer<RoleServer>) -> Vec<PathBuf> {
+async fn request_roots(peer: &Peer<RoleServer>) -> Option<Vec<PathBuf>> {
     let has_roots = peer.peer_info().is_some_and(|client| client.capabilities.roots.is_some());
     if !has_roots {
-        return Vec::new();
+        return Some(Vec::new());
     }
     match timeout(ROOTS_TIMEOUT, peer.list_roots()).await {
-        Ok(Ok(list)) => list.roots.iter().filter_map(|root| parse_file_uri(&root.uri)).collect(),
-        _ => Vec::new(),
+        Ok(Ok(list)) => {
+            Some(list.roots.iter().filter_map(|root| parse_file_uri(&root.uri)).collect())
+        }
+        _ => None,
     }
 }
 

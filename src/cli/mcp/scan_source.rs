@@ -10,12 +10,13 @@ use crate::cli::args::{FeatureArgs, LoneArgs, ProjectArgs, SocketArgs};
 use crate::cli::local::diagnostics::ProjectDiagnostics;
 use crate::cli::local::history::LocalHistory;
 use crate::cli::local::target::LocalTarget;
+use crate::cli::scope::root_text;
 use crate::core::artifact::ArtifactClass;
 use crate::core::feature::Feature;
 use crate::core::history::revision::Revision;
 use crate::core::path::RelPath;
 use crate::history::compare::{DiffLines, compare, list_versions};
-use crate::project::LoneFeature;
+use crate::project::{LocateError, LoneFeature};
 use crate::wire::artifacts::{ArtifactDetail, ArtifactFilters, ArtifactList};
 use crate::wire::drift::DriftDetail;
 use crate::wire::history::VersionList;
@@ -58,7 +59,7 @@ pub(super) fn scan_projects(
     is_watched: &dyn Fn(&Path) -> bool,
 ) -> anyhow::Result<Vec<ScannedProject>> {
     let mut scanned: Vec<ScannedProject> = Vec::new();
-    for target in dirs.iter().filter_map(|dir| targets_of(dir).ok()).flatten() {
+    for target in targets_of(dirs)? {
         let root = &target.project.root;
         if is_watched(root) || scanned.iter().any(|one| one.target.project.root == *root) {
             continue;
@@ -71,8 +72,63 @@ pub(super) fn scan_projects(
     Ok(scanned)
 }
 
-fn targets_of(dir: &Path) -> anyhow::Result<Vec<LocalTarget>> {
-    LocalTarget::all_from_path(dir, LoneFeature::Refuse)
+/// Opens the projects of `dirs`, each once. Directories in no project are left out.
+fn targets_of(dirs: &[PathBuf]) -> anyhow::Result<Vec<LocalTarget>> {
+    let mut targets: Vec<LocalTarget> = Vec::new();
+    for dir in dirs {
+        let found = match LocalTarget::all_from_path(dir, LoneFeature::Refuse) {
+            Err(error) if is_not_recognised(&error) => continue,
+            found => found?,
+        };
+        for target in found {
+            if targets.iter().all(|one| one.project.root != target.project.root) {
+                targets.push(target);
+            }
+        }
+    }
+    Ok(targets)
+}
+
+fn is_not_recognised(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(LocateError::NotRecognised { .. }))
+}
+
+/// What is done about a feature that is in none of the client's projects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AbsentFeature {
+    /// It may be of any project.
+    OfAny,
+    /// It was deleted from the client's project, if that is the only one.
+    OfOnlyProject,
+}
+
+/// Returns the identity of the project of `dirs` that has a feature; `None` if none has, or it is not known
+/// which one had it.
+///
+/// # Errors
+/// If several projects have the feature.
+pub(super) fn project_with(
+    dirs: &[PathBuf],
+    slug: &str,
+    absent: AbsentFeature,
+) -> anyhow::Result<Option<String>> {
+    let targets = targets_of(dirs)?;
+    let has_feature = |one: &&LocalTarget| one.features.iter().any(|dir| dir.slug.as_str() == slug);
+    let with_feature: Vec<&LocalTarget> = targets.iter().filter(has_feature).collect();
+    let id = |target: &LocalTarget| target.project.root_id.as_str().to_owned();
+    match (with_feature.as_slice(), targets.as_slice()) {
+        ([one], _) => Ok(Some(id(one))),
+        ([], [only]) if absent == AbsentFeature::OfOnlyProject => Ok(Some(id(only))),
+        ([], _) => Ok(None),
+        (several, _) => {
+            let roots: Vec<String> =
+                several.iter().map(|one| root_text(&one.project.root)).collect();
+            bail!(
+                "several projects have a feature `{slug}`: {}; name one in `project`",
+                roots.join(", ")
+            )
+        }
+    }
 }
 
 /// Returns what is requested of a feature in one of the projects of `dirs`; `project` selects one of them, by
@@ -83,10 +139,10 @@ pub(super) fn scan_feature(
     slug: &str,
     request: &FeatureRequest,
 ) -> anyhow::Result<Value> {
-    for target in dirs.iter().filter_map(|dir| targets_of(dir).ok()).flatten() {
+    for target in targets_of(dirs)? {
         let found = &target.project;
         let is_selected = project.is_none_or(|name| {
-            found.root == Path::new(name) || found.root_id.as_str() == name || *found.name == *name
+            root_text(&found.root) == name || found.root_id.as_str() == name || *found.name == *name
         });
         if is_selected && target.features.iter().any(|dir| dir.slug.as_str() == slug) {
             return read_feature(&found.root, slug, request);

@@ -8,17 +8,20 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
-use crate::cli::daemon::connection::{has_problem_status, is_not_running};
+use crate::cli::daemon::connection::{has_hint, has_problem_status, is_not_running};
 use crate::cli::local::scanned_status::project_status;
 use crate::cli::mcp::daemon_source::DaemonSource;
 use crate::cli::mcp::resource_uri::ResourceUri;
-use crate::cli::mcp::scan_source::{FeatureRequest, ScannedProject, scan_feature, scan_projects};
+use crate::cli::mcp::scan_source::{
+    AbsentFeature, FeatureRequest, ScannedProject, project_with, scan_feature, scan_projects,
+};
 use crate::cli::mcp::tool_arguments::ToolArguments;
 use crate::cli::render::status_view;
 use crate::client::{Client, EventStream, RequestPath, percent_encode};
 use crate::core::artifact::ArtifactClass;
 use crate::core::path::escape_bytes;
 use crate::wire::events::JournalPage;
+use crate::wire::hint::HintCode;
 use crate::wire::overview::Overview;
 use crate::wire::status::{ProjectStatus, Status};
 
@@ -53,7 +56,7 @@ impl ToolRunner<'_> {
             "next_missing" => self.next_missing(args).await,
             "wait_for_change" => self.wait_for_change(args).await,
             "accept_baseline" => {
-                let path = feature_path("/api/dossier/baseline", args);
+                let path = self.changed_feature("/api/dossier/baseline", args).await?;
                 let body = body_of(args, &["tree_hash_sha256", "scope"]);
                 self.daemon.post(&path, &body).await
             }
@@ -76,16 +79,53 @@ impl ToolRunner<'_> {
         project: Option<&str>,
         request: &FeatureRequest,
     ) -> anyhow::Result<Value> {
+        let found = match project {
+            Some(_) => None,
+            None => self.project_with(slug, AbsentFeature::OfAny).await?,
+        };
+        let project = project.or(found.as_deref());
         let path = request_path(request, slug, project);
         match self.daemon.get(&path).await {
             Ok(value) => Ok(value),
             Err(error) if is_not_running(&error) => self.scan(slug, project, request).await,
             // The feature may be in a project that the daemon does not watch.
             Err(error) if has_problem_status(&error, 404) => {
-                self.scan(slug, project, request).await.map_err(|_| error)
+                let is_unwatched = found.is_some() && has_hint(&error, HintCode::NoSuchProject);
+                let scanned = self.scan(slug, project, request).await;
+                scanned.map_err(|scan_error| if is_unwatched { scan_error } else { error })
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns the identity of the client's project that has a feature: another one that is watched may have one
+    /// of the same name.
+    async fn project_with(
+        &self,
+        slug: &str,
+        absent: AbsentFeature,
+    ) -> anyhow::Result<Option<String>> {
+        let (dirs, slug) = (self.dirs.clone(), slug.to_owned());
+        let find = move || project_with(&dirs, &slug, absent);
+        tokio::task::spawn_blocking(find).await.context("the projects cannot be found")?
+    }
+
+    /// Returns the path of a request that changes a feature: of the project that is named, or else of that of
+    /// the client.
+    async fn changed_feature(
+        &self,
+        path: &str,
+        args: &ToolArguments,
+    ) -> anyhow::Result<RequestPath> {
+        let slug = args.required("feature");
+        let project =
+            match args.text("project") {
+                Some(project) => project.to_owned(),
+                None => self.project_with(slug, AbsentFeature::OfOnlyProject).await?.with_context(
+                    || format!("the client's projects have no feature `{slug}`; name a `project`"),
+                )?,
+            };
+        Ok(RequestPath::new(path).with("feature", slug).with("project", &project).with_sync())
     }
 
     async fn scan(
@@ -229,7 +269,8 @@ impl ToolRunner<'_> {
             "force": args.flag("force"),
             "dry_run": args.flag("dry_run"),
         });
-        self.daemon.post(&feature_path("/api/dossier/restore", args), &body).await
+        let path = self.changed_feature("/api/dossier/restore", args).await?;
+        self.daemon.post(&path, &body).await
     }
 }
 
@@ -376,11 +417,6 @@ fn request_path(request: &FeatureRequest, slug: &str, project: Option<&str>) -> 
             .with_optional("artifact_key", key.as_deref())
             .with("limit", &limit.to_string()),
     }
-}
-
-fn feature_path(path: &str, args: &ToolArguments) -> RequestPath {
-    let path = RequestPath::new(path).with("feature", args.required("feature"));
-    path.with_optional("project", args.text("project")).with_sync()
 }
 
 /// Returns an object with the named arguments that were given.

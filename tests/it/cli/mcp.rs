@@ -94,7 +94,7 @@ fn projects_that_no_daemon_watches_are_scanned() {
     for mode in ["legacy", "auto"] {
         let project = project();
         run_case(&project, mode, "unwatched");
-        // The same while a daemon watches another project.
+        // The same while a daemon watches another project, with a feature of the same name that has changed.
         let other = Project::complete();
         let daemon = project.spawn_daemon({
             let mut command = project.command(&["run"]);
@@ -102,7 +102,11 @@ fn projects_that_no_daemon_watches_are_scanned() {
             command
         });
         daemon.wait_until_ready();
+        let root = other.root.to_str().unwrap();
+        project.run_client(&["baseline", "accept", FEATURE, "--project", root]).assert_success();
         run_case(&project, mode, "unwatched");
+        let log = project.run_client(&["baseline", "log", FEATURE, "--project", root]);
+        assert_eq!(log.stdout.lines().count(), 2, "a header, and accepted once: {}", log.stdout);
     }
 }
 
