@@ -24,6 +24,9 @@ const COMMAND_TIMEOUT: Duration = Duration::from_mins(1);
 /// Time that a command has to end after it was asked to; then it is killed.
 const TERMINATION_GRACE: Duration = Duration::from_secs(2);
 
+/// Number of skipped events after which they are reported again.
+const SKIPS_PER_REPORT: u64 = 1_000;
+
 /// Where the standard output of commands goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) enum CommandOutput {
@@ -78,6 +81,9 @@ impl CommandRunner {
                 ));
             }
             state.skipped += 1;
+            if state.skipped.is_multiple_of(SKIPS_PER_REPORT) {
+                output::warn(&format!("{} events were skipped until now", state.skipped));
+            }
         }
         self.shared.changed.notify_all();
     }
@@ -163,19 +169,21 @@ impl SharedQueue {
         if self.output == CommandOutput::Stderr {
             command.stdout(io::stderr());
         }
-        // A group of its own, so that what it starts ends with it.
+        // A group of its own, so that what it starts is ended with it. What it leaves in the background when
+        // it exits runs on.
         command.process_group(0);
         let mut child = running::spawn(&mut command)?;
         let group = Pid::from_child(&child);
-        let is_over = wait_until_exit(&mut child, limit)?;
-        if !is_over {
+        let waited = wait_until_exit(&child, limit);
+        if !matches!(waited, Ok(true)) {
             let _ = kill_process_group(group, Signal::TERM);
-            wait_until_exit(&mut child, TERMINATION_GRACE)?;
+            // The shell ends at once, but what it runs may need the time.
+            thread::sleep(TERMINATION_GRACE);
             let _ = kill_process_group(group, Signal::KILL);
         }
         running::forget(group);
         let status = child.wait()?;
-        Ok(if is_over { ExecOutcome::Exited(status) } else { ExecOutcome::TimedOut })
+        Ok(if waited? { ExecOutcome::Exited(status) } else { ExecOutcome::TimedOut })
     }
 }
 
@@ -195,7 +203,7 @@ fn input_file(input: &[u8]) -> io::Result<Stdio> {
 }
 
 /// Waits until the process has ended, without collecting its status; returns false after `limit`.
-fn wait_until_exit(child: &mut Child, limit: Duration) -> io::Result<bool> {
+fn wait_until_exit(child: &Child, limit: Duration) -> io::Result<bool> {
     let deadline = Instant::now() + limit;
     let exit = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
     loop {
@@ -254,6 +262,20 @@ mod tests {
             assert!(Instant::now() < deadline, "a child still runs");
             thread::yield_now();
         }
+    }
+
+    #[test]
+    fn what_a_shell_runs_has_time_to_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let done = dir.path().join("done");
+        // The shell ends when it is asked to, before the other program has.
+        let command = format!(
+            "sh -c 'trap \"echo done > {}; exit\" TERM; while :; do sleep 0.1; done' & wait",
+            done.display()
+        );
+        let outcome = shared(&command).run_command(&job(), Duration::from_millis(300)).unwrap();
+        assert_eq!(outcome, ExecOutcome::TimedOut);
+        assert_eq!(std::fs::read_to_string(done).unwrap(), "done\n");
     }
 
     #[test]
