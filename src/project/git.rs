@@ -77,7 +77,7 @@ pub fn changed_since(root: &Path, revision: &str) -> Result<BTreeSet<PathBuf>, G
     let base = run(&["merge-base", &commit, "HEAD"]).map_or(commit, |base| text(&base));
     let top = run(&["rev-parse", "--show-toplevel"])?;
     let top = PathBuf::from(OsStr::from_bytes(top.strip_suffix(b"\n").unwrap_or(&top)));
-    let options = ["diff", "--name-only", "--no-renames", "--no-ext-diff", "-z"];
+    let options = ["diff", "--name-only", "--no-relative", "--no-renames", "--no-ext-diff", "-z"];
     let changed = run(&[&options[..], &[base.as_str(), "--", "."]].concat())?;
     let list = ["ls-files", "--others", "--exclude-standard", "--full-name", "-z", "--", "."];
     let untracked = run(&list)?;

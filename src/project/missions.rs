@@ -98,6 +98,11 @@ impl Missions {
         self.sources.edition
     }
 
+    /// Returns the directories of missions below the root, in order of precedence.
+    pub(super) fn project_dirs(&self) -> Vec<String> {
+        self.sources.project_dirs()
+    }
+
     /// Returns the patterns of the files of missions in packs.
     pub(super) fn pack_files(&self) -> Vec<Pattern> {
         self.sources.pack_files()

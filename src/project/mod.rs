@@ -464,6 +464,12 @@ impl Project {
         feature.absolute_path(&self.root)
     }
 
+    /// Returns the directories of missions below the root, in order of precedence.
+    #[must_use]
+    pub fn mission_dirs(&self) -> Vec<String> {
+        self.missions.project_dirs()
+    }
+
     /// Loads the manifests of the project's own layers and returns their errors and warnings, with
     /// those of the manifests that its features use.
     #[must_use]

@@ -30,14 +30,11 @@ use crate::wire::json;
 use crate::wire::overview::Overview;
 
 /// Files and directories below the root that decide about all features.
-const GOVERNING_PATHS: [&str; 7] = [
+const GOVERNING_PATHS: [&str; 4] = [
     ".dossierd/config.yaml",
     ".dossierd/layouts",
-    ".dossierd/missions",
     ".kittify/config.yaml",
     ".kittify/metadata.yaml",
-    ".kittify/missions",
-    ".kittify/overrides",
 ];
 
 /// The output of `check --json`.
@@ -168,10 +165,15 @@ impl CheckedProject {
     fn retain_changed(&mut self, revision: &str) -> anyhow::Result<usize> {
         let root = &self.target.project.root;
         let changed = changed_since(root, revision)?;
-        let is_changed = |dir: &Path| {
-            changed.range(dir.to_owned()..).next().is_some_and(|path| path.starts_with(dir))
+        let is_changed = |path: &Path| {
+            let below = changed.range(path.to_owned()..).next();
+            // Of a submodule git names only its directory.
+            below.is_some_and(|below| below.starts_with(path))
+                || path.ancestors().any(|above| changed.contains(above))
         };
-        if GOVERNING_PATHS.iter().any(|path| is_changed(&root.join(path))) {
+        let missions = self.target.project.mission_dirs();
+        let governing = missions.iter().map(String::as_str).chain(GOVERNING_PATHS);
+        if governing.into_iter().any(|path| is_changed(&root.join(path))) {
             return Ok(0);
         }
         let baselines = root.join(SHARED_BASELINES_DIR);
