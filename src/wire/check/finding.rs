@@ -13,7 +13,7 @@ pub enum CheckLevel {
     Note,
     /// It affects the exit code with `--strict`, or is drift of severity `warning`.
     Warning,
-    /// It affects the exit code.
+    /// It affects the exit code, or is a file that is not valid for its type.
     Error,
 }
 

@@ -38,6 +38,7 @@ fn result(finding: &CheckFinding) -> Value {
     let artifact = if finding.file.starts_with('/') {
         json!({"uri": format!("file://{path}")})
     } else {
+        let path = if path.is_empty() { "." } else { &*path };
         json!({"uri": path, "uriBaseId": "%SRCROOT%"})
     };
     // Code scanning shows only results that have a region.
@@ -49,14 +50,31 @@ fn result(finding: &CheckFinding) -> Value {
         "ruleId": finding.rule.id(),
         "ruleIndex": index,
         "level": level,
-        "message": {"text": finding.message},
+        "message": {"text": plain_text(&finding.message)},
         "locations": [{"physicalLocation": {"artifactLocation": artifact, "region": region}}],
     })
+}
+
+/// Escapes what would be a link in a message (section 3.11.6).
+fn plain_text(message: &str) -> String {
+    let mut text = String::with_capacity(message.len());
+    for c in message.chars() {
+        if matches!(c, '\\' | '[' | ']') {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_contain_no_links() {
+        assert_eq!(plain_text(r"a [b](https://x) \"), r"a \[b\](https://x) \\");
+    }
 
     #[test]
     fn paths_are_uris() {
