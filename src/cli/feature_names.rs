@@ -6,10 +6,12 @@ use anyhow::bail;
 
 use crate::cli::args::{BaselineCommand, CliCommand, HistoryCommand, ProjectArgs};
 use crate::cli::local::target::{LocalTarget, is_path};
+use crate::cli::render::output;
 use crate::core::feature_name::{NameForms, NameMatch, match_feature};
+use crate::core::path::escape_unprintable;
 
-/// Replaces short names. A name that selects nothing is left to the command, which reports it: the daemon may
-/// know a feature that does not exist any more.
+/// Replaces short names, with a note. A name that selects nothing is left to the command, which reports it, or
+/// finds a feature that does not exist any more.
 pub(super) fn expand_feature_names(command: &mut CliCommand) -> anyhow::Result<()> {
     let Some((names, project, forms)) = feature_names(command) else { return Ok(()) };
     let mut names: Vec<&mut OsString> =
@@ -22,7 +24,12 @@ pub(super) fn expand_feature_names(command: &mut CliCommand) -> anyhow::Result<(
     for name in &mut names {
         let text = name.to_string_lossy().into_owned();
         match match_feature(&text, &slugs, forms) {
-            NameMatch::One(slug) => **name = slug.into(),
+            NameMatch::One(slug) if slug == text => {}
+            NameMatch::One(slug) => {
+                // The name may be that of a feature that was deleted.
+                output::note(&format!("`{text}` selects {}", escape_unprintable(slug)));
+                **name = slug.into();
+            }
             NameMatch::Unknown => {}
             NameMatch::Ambiguous(all) => {
                 bail!("`{text}` is ambiguous: it may be {}; name more of it", all.join(", "))

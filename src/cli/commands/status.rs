@@ -135,7 +135,9 @@ fn print_short(args: &StatusArgs, scope: &Scope) -> anyhow::Result<CommandExit> 
             (StatusSummary::not_watched(), escape_bytes(name.as_bytes()).into_owned())
         }
         Some(FetchedStatus { model: StatusModel::One(overview), .. }) => {
-            let summary = StatusSummary::new(&[], &[&overview], 0);
+            let status: Status<'_> = connection.get_json(&Request::new("/api/status"))?;
+            let invalid = query::project_diagnostics(&status, scope).errors.len();
+            let summary = StatusSummary::new(&[], &[&overview], invalid);
             (summary, overview.feature_slug.to_string())
         }
         Some(FetchedStatus { model: StatusModel::All(status, scope), .. }) => {
