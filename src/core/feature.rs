@@ -1,6 +1,5 @@
 //! The complete state of one feature at one time, from which all responses and outputs are made.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +15,7 @@ use super::layout::DOCUMENTS_MISSION;
 use super::manifest::{EMBEDDED_MISSIONS, MissionType};
 use super::path::{FeatureSlug, RelPath};
 use super::pattern::Pattern;
-use super::provenance::ProvenanceRules;
+use super::provenance::{FileOrigins, ProvenanceRules};
 use super::snapshot::MissionDossierSnapshot;
 use super::sorted_chunks::SortedChunks;
 use super::suggest::nearest;
@@ -229,15 +228,11 @@ impl Feature {
         self.dossier.context.step_inputs.is_archived
     }
 
-    /// Returns what the provenance of its artifacts depends on, if the content of the files `staged` is
-    /// staged in git; `None` if it is not known which are.
+    /// Returns what the provenance of its artifacts depends on, of which `origins` is a part.
     #[must_use]
-    pub fn provenance_rules<'a>(
-        &'a self,
-        staged: Option<&'a HashSet<RelPath>>,
-    ) -> ProvenanceRules<'a> {
+    pub fn provenance_rules<'a>(&'a self, origins: &'a FileOrigins) -> ProvenanceRules<'a> {
         let mission = self.dossier.context.mission.as_deref();
-        ProvenanceRules::new(mission, &self.metadata.baseline_key.node_id, staged)
+        ProvenanceRules::new(mission, &self.metadata.baseline_key.node_id, origins)
     }
 
     /// Returns the `manifest_version` of the baseline key.

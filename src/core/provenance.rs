@@ -2,11 +2,12 @@
 //! spec, and the identity of the machine and user that indexed it.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::artifact::{ArtifactClass, ArtifactRef};
+use super::digest::Digest;
 use super::manifest::Mission;
 use super::path::RelPath;
 use super::time::Timestamp;
@@ -19,7 +20,7 @@ pub enum SourceKind {
     Git,
     /// Written by a runtime.
     Runtime,
-    /// Written by a program, as its spec in the manifest declares.
+    /// Written by a program, as its spec in the manifest declares, or brought back by a restore.
     Generated,
     /// None of the others.
     Manual,
@@ -36,24 +37,29 @@ pub struct Provenance<'a> {
     pub captured_at: Timestamp,
 }
 
+/// What is known of who wrote the files of a feature; a part is `None` if it is not known.
+#[derive(Debug, Clone, Default)]
+pub struct FileOrigins {
+    /// The files whose content is staged in git.
+    pub staged: Option<HashSet<RelPath>>,
+    /// The hashes of what was restored last, by file.
+    pub restored: Option<HashMap<RelPath, Digest>>,
+}
+
 /// What the provenance of a feature's artifacts depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct ProvenanceRules<'a> {
     mission: Option<&'a Mission>,
     node_id: &'a str,
-    staged: Option<&'a HashSet<RelPath>>,
+    origins: &'a FileOrigins,
 }
 
 impl<'a> ProvenanceRules<'a> {
-    /// Returns the rules for a mission, the `node_id` of the machine and user, and the files whose
-    /// content is staged in git; `None` if it is not known which are.
+    /// Returns the rules for a mission, the `node_id` of the machine and user, and the origins of the
+    /// files.
     #[must_use]
-    pub fn new(
-        mission: Option<&'a Mission>,
-        node_id: &'a str,
-        staged: Option<&'a HashSet<RelPath>>,
-    ) -> Self {
-        Self { mission, node_id, staged }
+    pub fn new(mission: Option<&'a Mission>, node_id: &'a str, origins: &'a FileOrigins) -> Self {
+        Self { mission, node_id, origins }
     }
 
     /// Returns the origin of an artifact; `None` if it is not present, or the origin is not known.
@@ -74,13 +80,18 @@ impl<'a> ProvenanceRules<'a> {
         let spec = || self.mission?.primary_spec(path);
         Some(if artifact.artifact_class == ArtifactClass::Runtime {
             SourceKind::Runtime
-        } else if spec().is_some_and(|spec| spec.generated) {
+        } else if spec().is_some_and(|spec| spec.generated) || self.is_restored(artifact)? {
             SourceKind::Generated
-        } else if self.staged?.contains(path) {
+        } else if self.origins.staged.as_ref()?.contains(path) {
             SourceKind::Git
         } else {
             SourceKind::Manual
         })
+    }
+
+    fn is_restored(&self, artifact: &ArtifactRef) -> Option<bool> {
+        let restored = self.origins.restored.as_ref()?.get(&artifact.relative_path);
+        Some(restored.is_some_and(|hash| artifact.hash() == Some(*hash)))
     }
 }
 
@@ -107,13 +118,24 @@ mod tests {
             observed("meta.json", ""),
             observed("note.md", ""),
             observed("other.md", ""),
+            observed("restored.md", ""),
+            observed("rewritten.md", ""),
             unreadable("u.md"),
         ];
         let context = feature_context(Some(mission), None);
         let dossier = Inventory::from_observations(context, files, now).to_dossier(now);
         let mission = dossier.context.mission.as_deref();
-        let kinds = |staged| -> Vec<(String, Option<SourceKind>)> {
-            let rules = ProvenanceRules::new(mission, "abcdef123456", staged);
+        let path = |text: &str| RelPath::new(text.as_bytes()).unwrap();
+        let hash_of = |name: &str| {
+            dossier.artifacts.iter().find(|one| one.relative_path == path(name)).unwrap().hash()
+        };
+        let restored = HashMap::from([
+            (path("restored.md"), hash_of("restored.md").unwrap()),
+            (path("rewritten.md"), Digest::of(b"what was restored before it was rewritten")),
+        ]);
+        let kinds = |staged, restored| -> Vec<(String, Option<SourceKind>)> {
+            let origins = FileOrigins { staged, restored };
+            let rules = ProvenanceRules::new(mission, "abcdef123456", &origins);
             let kinds = dossier.artifacts.iter().map(|artifact| {
                 let provenance = rules.provenance(artifact);
                 if let Some(Provenance { actor_id, captured_at, .. }) = &provenance {
@@ -125,7 +147,7 @@ mod tests {
             kinds.sort();
             kinds
         };
-        let expected = |note, other| {
+        let expected = |note, other, restored| {
             [
                 ("c", Some(SourceKind::Runtime)),
                 ("g/h/y", Some(SourceKind::Generated)),
@@ -133,17 +155,19 @@ mod tests {
                 ("meta.json", Some(SourceKind::Runtime)),
                 ("note.md", note),
                 ("other.md", other),
+                ("restored.md", restored),
+                ("rewritten.md", other),
                 ("u.md", None),
             ]
             .map(|(path, kind)| (path.to_owned(), kind))
         };
-        let paths =
-            ["c", "g/x", "note.md", "u.md"].map(|path| RelPath::new(path.as_bytes()).unwrap());
-        let staged = HashSet::from(paths);
+        let staged = Some(HashSet::from(["c", "g/x", "note.md", "restored.md", "u.md"].map(path)));
         let (git, manual) = (Some(SourceKind::Git), Some(SourceKind::Manual));
-        assert_eq!(kinds(Some(&staged)), expected(git, manual));
-        let none = HashSet::new();
-        assert_eq!(kinds(Some(&none)), expected(manual, manual));
-        assert_eq!(kinds(None), expected(None, None), "not known");
+        let (generated, restored) = (Some(SourceKind::Generated), Some(restored));
+        assert_eq!(kinds(staged.clone(), restored.clone()), expected(git, manual, generated));
+        let none = Some(HashSet::new());
+        assert_eq!(kinds(none, restored.clone()), expected(manual, manual, generated));
+        assert_eq!(kinds(None, restored), expected(None, None, generated), "git not known");
+        assert_eq!(kinds(staged, None), expected(None, None, None), "restores not known");
     }
 }

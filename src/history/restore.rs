@@ -220,6 +220,7 @@ mod tests {
         FeatureHistory {
             now: files(&[("present", "new"), ("same", "s"), ("moved/to", "m")]),
             baseline: Some(files(&[("present", "old"), ("same", "s"), ("gone", "accepted")])),
+            accepted_at: None,
             versions: vec![
                 version("gone", 1, Some(5), "last"),
                 version("moved-from", 1, Some(5), "m"),

@@ -20,6 +20,8 @@ pub struct FeatureHistory {
     pub now: PathVersions,
     /// The files of the accepted state; `None` without one, or if it does not name them.
     pub baseline: Option<PathVersions>,
+    /// Time at which that state was accepted.
+    pub accepted_at: Option<Timestamp>,
     /// Versions by path, the oldest first.
     pub versions: Vec<StoredVersion>,
 }
@@ -131,10 +133,32 @@ impl FeatureHistory {
             Some((entry.artifact.relative_path.clone(), FileVersion { artifact_key, hash }))
         });
         let baseline = match &feature.metadata.baseline {
-            BaselineFile::Valid(baseline) => baseline_files(baseline),
+            BaselineFile::Valid(baseline) => Some(baseline),
             BaselineFile::Absent | BaselineFile::Corrupt(_) => None,
         };
-        Self { now: present.collect(), baseline, versions }
+        Self {
+            now: present.collect(),
+            baseline: baseline.and_then(|one| baseline_files(one)),
+            accepted_at: baseline.and_then(|one| Timestamp::parse(&one.captured_at)),
+            versions,
+        }
+    }
+
+    /// Returns the files that were deleted since the baseline was accepted, as far as their versions show it:
+    /// those that a daemon has tombstones of, and those that were deleted while none ran.
+    #[must_use]
+    pub fn deleted(&self) -> Vec<RelPath> {
+        let mut last: BTreeMap<&RelPath, &StoredVersion> = BTreeMap::new();
+        last.extend(self.versions.iter().map(|version| (&version.path, version)));
+        let is_deleted = |path: &RelPath, version: &StoredVersion| {
+            let is_deleted = match version.end {
+                None => true,
+                Some(end) => end.is_deleted && self.accepted_at.is_none_or(|at| end.at > at),
+            };
+            is_deleted && !self.now.contains_key(path)
+        };
+        let deleted = last.into_iter().filter(|(path, version)| is_deleted(path, version));
+        deleted.map(|(path, _)| path.clone()).collect()
     }
 
     /// Returns the paths that a key or path selects: of present files, of the baseline, and of stored
@@ -439,6 +463,33 @@ mod tests {
         let ago = Revision::parse("97s").unwrap();
         let state = history.state(&ago, &[], at(100)).unwrap();
         assert_eq!(state.files[&path()].hash, Digest::of(b"one"));
+    }
+
+    #[test]
+    fn deleted_files_are_those_that_are_absent_since_the_accepted_state() {
+        let deleted = |accepted_at: Option<u64>, last: Option<(u64, &str)>, is_present: bool| {
+            let mut history = history();
+            history.versions[3].end = version(20, last, "four").end;
+            history.accepted_at = accepted_at.map(at);
+            if is_present {
+                let file = FileVersion { artifact_key: "k".into(), hash: Digest::of(b"four") };
+                history.now.insert(path(), file);
+            }
+            history.deleted() == [path()]
+        };
+        for (accepted_at, last, is_present, expected) in [
+            (None, None, false, true),
+            (None, None, true, false),
+            (Some(30), None, false, true),
+            (None, Some((25, "deleted")), false, true),
+            (None, Some((25, "deleted")), true, false),
+            (Some(24), Some((25, "deleted")), false, true),
+            (Some(25), Some((25, "deleted")), false, false),
+            (None, Some((25, "lost")), false, false),
+        ] {
+            let found = deleted(accepted_at, last, is_present);
+            assert_eq!(found, expected, "{accepted_at:?} {last:?} {is_present}");
+        }
     }
 
     #[test]

@@ -114,6 +114,19 @@ enum WriterCommand {
     },
     /// Store the present content of a file, which is about to be replaced.
     Store { content: Box<PresentContent>, reply: oneshot::Sender<Result<(), StoreContentError>> },
+    /// Record what a restore wrote.
+    Restored { written: RestoredContent, reply: oneshot::Sender<()> },
+}
+
+/// What a restore wrote.
+#[derive(Debug)]
+pub struct RestoredContent {
+    /// The file.
+    pub file: VersionedFile,
+    /// Hash of its content.
+    pub hash: Digest,
+    /// Number of an event before.
+    pub seq: u64,
 }
 
 /// The present content of a file.
@@ -202,6 +215,14 @@ impl HistoryWriter {
         let command = WriterCommand::Store { content: Box::new(content), reply };
         self.commands.try_send(command).map_err(|_| StoreContentError::Unavailable)?;
         result.await.unwrap_or(Err(StoreContentError::Unavailable))
+    }
+
+    /// Records what a restore wrote, as far as possible: only the origin of the file depends on it.
+    pub async fn record_restored(&self, written: RestoredContent) {
+        let (reply, result) = oneshot::channel();
+        if self.commands.try_send(WriterCommand::Restored { written, reply }).is_ok() {
+            let _ = result.await;
+        }
     }
 
     /// Stops the writer and waits for its thread. Blocks.
@@ -316,6 +337,16 @@ impl WriterThread {
             }
             WriterCommand::Store { content, reply } => {
                 let _ = reply.send(self.store_present(*content));
+            }
+            WriterCommand::Restored { written, reply } => {
+                let RestoredContent { file, hash, seq } = written;
+                let store = self.store.as_mut();
+                let recorded =
+                    store.map_or(Ok(()), |store| store.record_restored(&file, &hash, seq));
+                if let Err(error) = recorded {
+                    warn!(error = error_chain(&error), "cannot record what was restored");
+                }
+                let _ = reply.send(());
             }
         }
     }

@@ -248,12 +248,13 @@ pub fn media_type_hint(path: &RelPath) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{HashMap, HashSet};
     use std::sync::LazyLock;
 
     use super::*;
     use crate::core::dossier::MissionDossier;
     use crate::core::inventory::Inventory;
+    use crate::core::provenance::FileOrigins;
     use crate::core::testing::{feature_context, observed, unreadable};
 
     fn dossier() -> MissionDossier {
@@ -263,12 +264,15 @@ mod tests {
         Inventory::from_observations(feature_context(None, None), files, now).to_dossier(now)
     }
 
-    /// No file is staged in git.
-    static STAGED: LazyLock<HashSet<RelPath>> = LazyLock::new(HashSet::new);
+    /// No file is staged in git, or was restored.
+    static ORIGINS: LazyLock<FileOrigins> = LazyLock::new(|| FileOrigins {
+        staged: Some(HashSet::new()),
+        restored: Some(HashMap::new()),
+    });
 
     fn rules(dossier: &MissionDossier) -> ProvenanceRules<'_> {
         let mission = dossier.context.mission.as_deref();
-        ProvenanceRules::new(mission, "abcdef123456", Some(&STAGED))
+        ProvenanceRules::new(mission, "abcdef123456", &ORIGINS)
     }
 
     #[test]

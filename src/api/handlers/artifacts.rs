@@ -1,9 +1,9 @@
 //! Artifacts of a feature: `GET /api/dossier/artifacts[/{artifact_key}]`.
 //!
-//! Lists come from the published state, and their provenance from git's index. Content is read from
+//! Lists come from the published state, and their provenance from git's index and the content store. Content is read from
 //! disk, and served only if its hash is the listed one.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +26,10 @@ use crate::api::response::render::{
 use crate::api::server::client_shares::{FairPermits, MAX_WAITING, TURN_TIMEOUT, TurnTimeout};
 use crate::api::state::ApiState;
 use crate::core::artifact::{ArtifactClass, ArtifactRef, ErrorReason};
+use crate::core::digest::Digest;
 use crate::core::key::suggest_similar;
 use crate::core::path::RelPath;
+use crate::core::provenance::FileOrigins;
 use crate::engine::read_model::ContentError;
 use crate::engine::read_model::{FeatureView, ProjectView, WatchState};
 use crate::wire::artifacts::{ArtifactDetail, ArtifactFilters, ArtifactList, MAX_CONTENT_BYTES};
@@ -42,9 +44,9 @@ const ARTIFACT_PATH_PREFIX: &str = "/api/dossier/artifacts/";
 /// Maximum number of reads of a file that keeps changing; after the last one the response has no
 /// content.
 const MAX_READ_ATTEMPTS: usize = 3;
-/// Time that a list waits for git's index to be read; after it the provenance of files that may be staged
-/// is not known.
-const STAGED_TIMEOUT: Duration = Duration::from_millis(250);
+/// Time that a list waits for git's index to be read, and for what was restored; after it the provenance of
+/// files that may be of either kind is not known.
+const ORIGINS_TIMEOUT: Duration = Duration::from_millis(250);
 /// Number of contents that are in memory before their responses are rendered.
 static CONTENT_PERMITS: FairPermits = FairPermits::new(2, MAX_WAITING, TURN_TIMEOUT);
 const UNRESPONSIVE: &str =
@@ -62,12 +64,12 @@ pub(crate) async fn list_artifacts(
     let feature = resolved.clone();
     let read = move || feature.project.staged_files(&feature.feature);
     let read = call_project(&api, &resolved.project, read);
-    let staged = timeout(STAGED_TIMEOUT, read).await.ok().flatten().flatten();
+    let staged = timeout(ORIGINS_TIMEOUT, read).await.ok().flatten().flatten();
+    let origins = FileOrigins { staged, restored: restored_files(&api, &resolved).await };
     let render = move || {
         let artifacts = sorted_artifacts_and_tombstones(&resolved.feature);
         let feature = resolved.feature.feature();
-        let mut list =
-            ArtifactList::new(&artifacts, feature.provenance_rules(staged.as_ref()), filters);
+        let mut list = ArtifactList::new(&artifacts, feature.provenance_rules(&origins), filters);
         list.tombstones = resolved.feature.tombstones.len();
         if missing_only {
             list.retain_missing();
@@ -101,8 +103,11 @@ pub(crate) async fn get_artifact(
             let content = project.content(feature, &wanted, MAX_CONTENT_BYTES);
             (content, project.staged_files(feature))
         };
-        let read = call_project(&api, &resolved.project, read).await;
+        let (content, staged) = call_project(&api, &resolved.project, read).await.unzip();
+        let restored = restored_files(&api, &resolved).await;
+        let origins = FileOrigins { staged: staged.flatten(), restored };
         let (feature, body_sync) = (resolved.clone(), sync.clone());
+        let read = (content, origins);
         let render = move || render_artifact(&feature, &artifact, read, body_sync, with_rendered);
         let rendered = budgeted_response(&CONTENT_BYTES, render).await?;
         drop(permit);
@@ -122,6 +127,17 @@ pub(crate) async fn get_artifact(
             }
         }
     }
+}
+
+/// Returns the hashes of what was restored in a feature; `None` if they cannot be read.
+async fn restored_files(
+    api: &ApiState,
+    resolved: &ResolvedFeature,
+) -> Option<HashMap<RelPath, Digest>> {
+    let reader = api.history.reader.clone();
+    let (root_id, slug) = (resolved.project.root_id.clone(), resolved.feature.slug().clone());
+    let read = run_blocking(move || reader.restored(&root_id, &slug));
+    timeout(ORIGINS_TIMEOUT, read).await.ok()?.ok()?.ok()
 }
 
 /// Whether a response has the content that it should have.
@@ -150,19 +166,18 @@ fn find_artifact(resolved: &ResolvedFeature, key: &str) -> Result<Arc<ArtifactRe
     found.cloned().ok_or_else(|| artifact_not_found(resolved, key, &artifacts))
 }
 
-/// What is read of an artifact for its details: its content, and which files are staged in git.
-type ArtifactRead = (Result<Option<Vec<u8>>, ContentError>, Option<HashSet<RelPath>>);
+/// What is read of an artifact for its details: its content, `None` if the file system does not respond, and
+/// where files come from.
+type ArtifactRead = (Option<Result<Option<Vec<u8>>, ContentError>>, FileOrigins);
 
-/// Renders an artifact; `read` is `None` if the file system does not respond.
+/// Renders an artifact.
 fn render_artifact(
     resolved: &ResolvedFeature,
     artifact: &ArtifactRef,
-    read: Option<ArtifactRead>,
+    (content, origins): ArtifactRead,
     sync: Option<SyncStatus>,
     with_rendered: bool,
 ) -> Result<(Vec<u8>, ReadOutcome), Problem> {
-    let (content, staged) = read.unzip();
-    let staged = staged.flatten();
     let (bytes, notice, outcome) = match content {
         Some(Ok(bytes)) => (bytes, None, ReadOutcome::Complete),
         // Another attempt would wait as long again.
@@ -173,7 +188,7 @@ fn render_artifact(
     };
     let feature = resolved.feature.feature();
     let mut detail =
-        ArtifactDetail::new(artifact, feature.provenance_rules(staged.as_ref()), bytes.as_deref());
+        ArtifactDetail::new(artifact, feature.provenance_rules(&origins), bytes.as_deref());
     if let Some(notice) = notice {
         detail.truncation_notice = Some(notice.into());
     }

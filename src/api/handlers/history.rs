@@ -29,14 +29,15 @@ use crate::core::artifact::{ArtifactClass, ErrorReason};
 use crate::core::digest::Digest;
 use crate::core::error::error_chain;
 use crate::core::history::revision::{HashPrefix, Revision};
-use crate::core::path::RelPath;
+use crate::core::identity::root_id;
+use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::time::Timestamp;
 use crate::history::compare::{Comparison, DiffLines, compare, list_versions};
 use crate::history::restore::{RestorePlanError, RestoreStep, RestoreWrite, plan_restore};
 use crate::history::states::{FeatureHistory, PastStateError};
-use crate::history::writer::PresentContent;
+use crate::history::writer::{PresentContent, RestoredContent};
 use crate::history::{HistoryError, VersionedFile};
-use crate::project::OnPresentFile;
+use crate::project::{Machine, OnPresentFile};
 use crate::wire::hint::HintCode;
 use crate::wire::history::{
     HistoryStatus, PurgeResponse, RestoreRequest, RestoreResponse, RestoredFile, StateDiff,
@@ -253,10 +254,15 @@ pub(crate) async fn purge_history(
 ) -> Result<Response, Problem> {
     let feature = match parameters.get_non_empty("feature") {
         None => None,
-        Some(_) => {
-            let (resolved, _) = resolve_feature(&api, &parameters).await?;
-            Some((resolved.project.root_id.clone(), resolved.feature.slug().clone()))
-        }
+        Some(name) => Some(match resolve_feature(&api, &parameters).await {
+            Ok((resolved, _)) => {
+                (resolved.project.root_id.clone(), resolved.feature.slug().clone())
+            }
+            Err(problem) => {
+                let root = parameters.get_non_empty("project");
+                find_stored_feature(&api, root, name).await.ok_or(problem)?
+            }
+        }),
     };
     let unresponsive = || {
         let detail = "the history does not respond; the request may still be carried out";
@@ -269,6 +275,23 @@ pub(crate) async fn purge_history(
     })?;
     let body = PurgeResponse { versions: purged.versions, contents: purged.contents };
     Ok(json_bytes_response(json::to_line(&body).map_err(internal_error)?))
+}
+
+/// Returns a feature that has versions, by its root or the identity of it, although it is not watched.
+async fn find_stored_feature(
+    api: &Arc<ApiState>,
+    root: Option<&str>,
+    slug: &str,
+) -> Option<(String, FeatureSlug)> {
+    let (root, slug) = (root?, FeatureSlug::new(slug.as_bytes())?);
+    let id = if root.starts_with('/') {
+        root_id(&Machine::current().id, root.as_bytes())
+    } else {
+        root.to_owned()
+    };
+    let (reader, feature) = (api.history.reader.clone(), id.clone());
+    let features = run_blocking(move || reader.features(&feature)).await.ok()?.ok()?;
+    features.contains(&slug).then_some((id, slug))
 }
 
 /// What two states differ in, and the present contents that are not stored.
@@ -389,12 +412,25 @@ async fn try_restore(
         }
     };
     let (feature, path, mode) = (resolved.clone(), write.path.clone(), write.mode);
+    let seq = api.views.load().seq;
     let restore = move || {
         let ResolvedFeature { project, feature, .. } = &feature;
         project.restore_file(feature, &path, (&bytes, mode), on_present)
     };
     let restored = call_project(api, &resolved.project, restore).await.ok_or(UNRESPONSIVE)?;
-    restored.map_err(|error| error.to_string())
+    restored.map_err(|error| error.to_string())?;
+    let file = versioned_file(resolved, &write.path);
+    let written = RestoredContent { file, hash: write.hash, seq };
+    api.history.writer.record_restored(written).await;
+    Ok(())
+}
+
+fn versioned_file(resolved: &ResolvedFeature, path: &RelPath) -> VersionedFile {
+    VersionedFile {
+        root_id: resolved.project.root_id.clone(),
+        feature: resolved.feature.slug().clone(),
+        path: path.clone(),
+    }
 }
 
 /// Stores the present content of a file, unless it is stored.
@@ -421,11 +457,7 @@ async fn store_present(
     let artifact = resolved.feature.entries.get(&write.path).map(|entry| &entry.artifact);
     let class = artifact.map_or(ArtifactClass::Other, |artifact| artifact.artifact_class);
     let key = artifact.map_or_else(|| write.key.clone(), |one| one.artifact_key.clone());
-    let file = VersionedFile {
-        root_id: resolved.project.root_id.clone(),
-        feature: resolved.feature.slug().clone(),
-        path: write.path.clone(),
-    };
+    let file = versioned_file(resolved, &write.path);
     let content = PresentContent { file, key, class, bytes, mode };
     api.history.writer.store(content).await.map_err(|error| error_chain(&error))
 }

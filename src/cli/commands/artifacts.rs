@@ -35,8 +35,8 @@ pub(crate) fn run(args: &ArtifactsArgs) -> anyhow::Result<CommandExit> {
         required_only: args.required,
     };
     let artifacts = &feature.dossier.artifacts;
-    let staged = target.staged_files(&feature);
-    let rules = feature.provenance_rules(staged.as_ref());
+    let origins = target.file_origins(&feature);
+    let rules = feature.provenance_rules(&origins);
     show(args, ArtifactList::new(artifacts, rules, filters))?;
     Ok(target.finish())
 }

@@ -50,8 +50,8 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<CommandExit> {
     let changes = local.changes_since_baseline();
     let LocalHistory { target, feature, .. } = &local;
     let drift = DriftDetail::from(feature);
-    let staged = target.staged_files(feature);
-    let rules = feature.provenance_rules(staged.as_ref());
+    let origins = target.file_origins(feature);
+    let rules = feature.provenance_rules(&origins);
     let list = ArtifactList::new(&feature.dossier.artifacts, rules, ArtifactFilters::default());
     let mut contents = Vec::new();
     for key in document_keys(&list.artifacts, &drift) {

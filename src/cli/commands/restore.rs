@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use owo_colors::OwoColorize as _;
 
 use crate::cli::args::RestoreArgs;
@@ -19,7 +19,7 @@ use crate::core::error::error_chain;
 use crate::core::history::revision::Revision;
 use crate::core::path::{RelPath, escape_unprintable};
 use crate::history::restore::{RestoreStep, RestoreWrite, plan_restore};
-use crate::history::{VersionedFile, open_store, record_present};
+use crate::history::{open_store, record_present};
 use crate::project::OnPresentFile;
 use crate::wire::hint::HintCode;
 use crate::wire::history::{
@@ -35,12 +35,8 @@ pub(crate) fn run(args: &RestoreArgs) -> anyhow::Result<CommandExit> {
         return Ok(exit);
     }
     let local = LocalHistory::open(&args.feature)?;
-    if args.deleted {
-        bail!(
-            "which files were deleted is known only to a daemon; run `dossierd watch`, or name them"
-        );
-    }
-    let steps = plan_restore(&local.history, &request, &[], local.now)?;
+    let deleted = local.history.deleted();
+    let steps = plan_restore(&local.history, &request, &deleted, local.now)?;
     let mut files = Vec::new();
     for step in steps {
         files.push(match step {
@@ -147,7 +143,12 @@ fn restore_one(local: &LocalHistory, write: &RestoreWrite) -> anyhow::Result<()>
         }
     };
     let project = &local.target.project;
-    Ok(project.restore_file(dir, &write.path, &bytes, write.mode, on_present)?)
+    project.restore_file(dir, &write.path, &bytes, write.mode, on_present)?;
+    // Only the origin of the file depends on it.
+    let seq = local.reader.counts().ok().flatten().map_or(0, |counts| counts.stored_seq);
+    let _ = open_store(&user_dirs()?.state_dir)
+        .and_then(|mut store| store.record_restored(&local.file(&write.path), &write.hash, seq));
+    Ok(())
 }
 
 /// Stores the present content of a file, which is about to be replaced.
@@ -157,11 +158,7 @@ fn store_present(local: &LocalHistory, path: &RelPath, present: &Digest) -> anyh
     }
     let context = "its present content cannot be stored";
     let bytes = local.content(path, present)?.context("the file changed meanwhile; retry")?;
-    let file = VersionedFile {
-        root_id: local.target.project.root_id.clone(),
-        feature: local.feature.dossier.context.feature_slug.clone(),
-        path: path.clone(),
-    };
+    let file = local.file(path);
     let key = local.history.now.get(path).map(|file| file.artifact_key.clone());
     let mut store = open_store(&user_dirs()?.state_dir).context(context)?;
     record_present(&mut store, file, key.unwrap_or_default(), &bytes, local.now)

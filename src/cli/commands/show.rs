@@ -38,8 +38,8 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<CommandExit> {
         bail!("{}", unknown_artifact_message(&feature, &args.key));
     };
     let content = target.read_content(artifact)?;
-    let staged = target.staged_files(&feature);
-    let rules = feature.provenance_rules(staged.as_ref());
+    let origins = target.file_origins(&feature);
+    let rules = feature.provenance_rules(&origins);
     let detail = ArtifactDetail::new(artifact, rules, content.as_deref());
     if args.feature.project.json {
         output::print_json(&detail)?;

@@ -12,9 +12,9 @@ use crate::core::feature::Feature;
 use crate::core::history::revision::Revision;
 use crate::core::path::RelPath;
 use crate::core::time::Timestamp;
-use crate::history::ContentReader;
 use crate::history::compare::{Comparison, DiffLines, compare};
 use crate::history::states::FeatureHistory;
+use crate::history::{ContentReader, VersionedFile};
 use crate::wire::history::StateDiff;
 
 /// A scanned feature and its stored versions.
@@ -37,6 +37,15 @@ impl LocalHistory {
         let versions = versions.context("cannot read the history")?;
         let history = FeatureHistory::new(&feature, versions);
         Ok(Self { target, feature, history, reader, now: SystemTime::now().into() })
+    }
+
+    /// Returns a file of the feature in the history.
+    pub(crate) fn file(&self, path: &RelPath) -> VersionedFile {
+        VersionedFile {
+            root_id: self.target.project.root_id.clone(),
+            feature: self.feature.dossier.context.feature_slug.clone(),
+            path: path.clone(),
+        }
     }
 
     /// Returns a content: a stored one, or that of the present file; `None` if there is none.

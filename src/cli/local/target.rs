@@ -1,6 +1,5 @@
 //! Opens the selected project and its features for a one-time scan.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -18,13 +17,15 @@ use crate::core::artifact::ArtifactRef;
 use crate::core::content::StaticHash;
 use crate::core::diagnostics::SkippedDir;
 use crate::core::feature::Feature;
-use crate::core::path::{RelPath, escape_bytes};
+use crate::core::path::escape_bytes;
 use crate::core::pattern::Pattern;
+use crate::core::provenance::FileOrigins;
 use crate::engine::oneshot::{
     IgnoredFile, OneShotOptions, list_ignored, missing_feature, scan_features,
 };
 use crate::engine::read_model::content;
 use crate::engine::settings::{limits, settings};
+use crate::history::ContentReader;
 use crate::project::{
     FeatureDir, LocateError, Located, Locator, LoneFeature, Machine, Project, ignored_by_git,
 };
@@ -305,13 +306,16 @@ impl LocalTarget {
             .with_context(|| artifact.relative_path.text().to_string())
     }
 
-    /// Returns the files of the one selected feature whose content is staged in git; `None` if that cannot
-    /// be found out.
-    pub(crate) fn staged_files(&self, feature: &Feature) -> Option<HashSet<RelPath>> {
-        let [dir] = self.features.as_slice() else {
-            return None;
+    /// Returns what is known of where the files of the one selected feature come from.
+    pub(crate) fn file_origins(&self, feature: &Feature) -> FileOrigins {
+        let staged = match self.features.as_slice() {
+            [dir] => self.project.staged_files(dir, feature.entries.iter()),
+            _ => None,
         };
-        self.project.staged_files(dir, feature.entries.iter())
+        let slug = &feature.dossier.context.feature_slug;
+        let reader = user_dirs().map(|dirs| ContentReader::new(&dirs.state_dir)).ok();
+        let restored = reader.and_then(|reader| reader.restored(&self.project.root_id, slug).ok());
+        FileOrigins { staged, restored }
     }
 
     /// Returns problems with the project's files. Complete only after a scan, which reads manifests and

@@ -195,8 +195,8 @@ fn read_scanned(
     feature: &Feature,
     request: &FeatureRequest,
 ) -> anyhow::Result<Value> {
-    let staged = target.staged_files(feature);
-    let rules = feature.provenance_rules(staged.as_ref());
+    let origins = target.file_origins(feature);
+    let rules = feature.provenance_rules(&origins);
     match request {
         FeatureRequest::Artifacts { class, step, work_package, required_only, missing_only } => {
             let filters = ArtifactFilters {

@@ -13,6 +13,7 @@ mod frame;
 mod model;
 mod reader;
 mod remove;
+mod restored;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -205,11 +206,14 @@ impl ContentStore {
     /// [`StoreError::Write`], [`StoreError::Corrupt`].
     pub fn begin(&mut self, instance: &str) -> Result<u64, StoreError> {
         let begin = |connection: &Connection| {
-            connection.execute(
+            let is_other = connection.execute(
                 "UPDATE history SET instance = ?1, epoch = epoch + 1, stored_seq = 0
                  WHERE instance <> ?1",
                 [instance],
-            )?;
+            )? > 0;
+            if is_other {
+                connection.execute("UPDATE restored SET after_seq = 0", [])?;
+            }
             connection.query_row("SELECT epoch, stored_seq FROM history", [], |row| {
                 Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
             })
@@ -318,6 +322,7 @@ impl ContentStore {
         let write = |connection: &mut Connection| {
             let transaction = connection.transaction()?;
             for record in records {
+                restored::forget_replaced(&transaction, &record)?;
                 record_one(&transaction, epoch, record)?;
             }
             transaction
@@ -354,7 +359,7 @@ impl ContentStore {
             for (former, present) in both {
                 merge_files(&transaction, former, present)?;
             }
-            for table in ["file", "named"] {
+            for table in ["file", "named", "restored"] {
                 let sql = format!(
                     "UPDATE OR REPLACE {table} SET feature = ?3 WHERE root_id = ?1 AND feature = ?2"
                 );

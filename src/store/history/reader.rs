@@ -147,7 +147,7 @@ impl ContentReader {
     }
 
     /// Runs a query; returns `None` if there is no store.
-    fn read<T>(
+    pub(super) fn read<T>(
         &self,
         action: &'static str,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,

@@ -168,7 +168,7 @@ impl ContentStore {
                 ),
                 params![root_id, feature],
             )?;
-            for table in ["file", "named"] {
+            for table in ["file", "named", "restored"] {
                 let sql = format!("DELETE FROM {table} WHERE {of_feature}");
                 transaction.execute(&sql, params![root_id, feature])?;
             }

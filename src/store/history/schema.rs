@@ -9,8 +9,10 @@ use crate::store::error::StoreError;
 
 /// `application_id` of a content store: "dosh".
 const APPLICATION_ID: u32 = 0x646f_7368;
-/// The only format so far.
-const FORMAT: u32 = 1;
+/// The present format.
+const FORMAT: u32 = 2;
+/// The format without `restored`.
+const FORMAT_WITHOUT_RESTORED: u32 = 1;
 
 /// `content` is addressed by the SHA-256 of the bytes; `frame` is them, compressed. A row of `version`
 /// without `not_stored` has a row of `content`. Numbers of events are those of one store of events, whose
@@ -72,6 +74,18 @@ CREATE INDEX named_hash ON named (hash);
 INSERT INTO history VALUES (1, '', 0, 0, 0, 0, NULL, 0);
 ";
 
+/// What a restore wrote to a file last; `after_seq` is the number of an event before that.
+const RESTORED: &str = "
+CREATE TABLE restored (
+    root_id TEXT NOT NULL,
+    feature TEXT NOT NULL,
+    path BLOB NOT NULL,
+    hash BLOB NOT NULL,
+    after_seq INTEGER NOT NULL,
+    PRIMARY KEY (root_id, feature, path)
+) STRICT, WITHOUT ROWID;
+";
+
 /// Creates the tables in an empty file, or checks that they are of this format.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let sql_error = |error| StoreError::sql_open(path, error);
@@ -79,7 +93,10 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
         connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).map_err(sql_error)
     };
     match (pragma("application_id")?, pragma("user_version")?) {
-        (0, 0) => create(connection).map_err(sql_error),
+        (0, 0) => create(connection, &[TABLES, RESTORED]).map_err(sql_error),
+        (APPLICATION_ID, FORMAT_WITHOUT_RESTORED) => {
+            create(connection, &[RESTORED]).map_err(sql_error)
+        }
         (APPLICATION_ID, FORMAT) => Ok(()),
         (APPLICATION_ID, found) => {
             Err(StoreError::Newer { found, known: FORMAT, path: path.to_path_buf() })
@@ -91,9 +108,15 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
     }
 }
 
-fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+/// Returns true if the file has the table of what was restored; a reader may find a former format.
+pub(super) fn has_restored(connection: &Connection) -> rusqlite::Result<bool> {
+    let format = connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))?;
+    Ok(format > FORMAT_WITHOUT_RESTORED)
+}
+
+fn create(connection: &mut Connection, tables: &[&str]) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute_batch(TABLES)?;
+    tables.iter().try_for_each(|sql| transaction.execute_batch(sql))?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()

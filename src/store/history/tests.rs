@@ -307,3 +307,55 @@ fn budget_holds_for_rewritten_files_and_a_log_that_grows_each_second() {
     let kept = versions(&store, "log").len() as u64;
     assert!(kept <= 16 + 25 + seconds / 86_400 + 1, "{kept}");
 }
+
+#[test]
+fn what_was_restored_is_known_until_the_file_has_another_content() {
+    let one = Digest::of(b"one");
+    let restored = |store: &ContentStore, slug: &FeatureSlug| {
+        store.reader().restored("r", slug).unwrap().get(&file("a").path).copied()
+    };
+    for (record, expected) in [
+        (current("a", 5, 500, b"one"), Some(one)),
+        (current("a", 4, 400, b"before"), Some(one)),
+        (ended("a", 4, 400, VersionChange::Deleted), Some(one)),
+        (current("b", 5, 500, b"two"), Some(one)),
+        (ended("a", 5, 500, VersionChange::Lost), Some(one)),
+        (current("a", 5, 500, b"two"), None),
+        (ended("a", 5, 500, VersionChange::Deleted), None),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = opened(dir.path());
+        store.record_restored(&file("a"), &one, 4).unwrap();
+        let shown = format!("{record:?}");
+        store.record(vec![record], 5).unwrap();
+        assert_eq!(restored(&store, &slug("001-a")), expected, "{shown}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = opened(dir.path());
+    store.record_restored(&file("a"), &one, 400).unwrap();
+    // Another store of events begins with the first number.
+    store.begin("j").unwrap();
+    store.rename_feature("r", &slug("001-a"), &slug("002-b")).unwrap();
+    assert_eq!(restored(&store, &slug("001-a")), None);
+    assert_eq!(restored(&store, &slug("002-b")), Some(one));
+    store.purge(PurgeSelector::Feature("r", &slug("002-b"))).unwrap();
+    assert_eq!(restored(&store, &slug("002-b")), None);
+    store.record_restored(&file("a"), &one, 0).unwrap();
+    store.record(vec![ended("a", 1, 100, VersionChange::Deleted)], 1).unwrap();
+    assert_eq!(restored(&store, &slug("001-a")), None);
+}
+
+#[test]
+fn former_format_is_read_and_continued() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = opened(dir.path());
+    store.record(vec![current("a", 1, 100, b"one")], 1).unwrap();
+    store.connection.execute_batch("DROP TABLE restored; PRAGMA user_version = 1").unwrap();
+    let reader = store.reader();
+    drop(store);
+    assert!(reader.restored("r", &slug("001-a")).unwrap().is_empty());
+    let mut store = opened(dir.path());
+    store.record_restored(&file("a"), &Digest::of(b"one"), 1).unwrap();
+    assert_eq!(reader.restored("r", &slug("001-a")).unwrap().len(), 1);
+    assert_eq!(versions(&store, "a").len(), 1);
+}

@@ -156,6 +156,18 @@ fn purge_removes_versions_and_status_reports_what_is_stored() {
     project.write(SPEC, "# Again\n");
     wait_until_stored(&daemon);
     assert_eq!(versions(&daemon, "spec.md").len(), 1);
+    // Also of a project that is not watched any more.
+    let other = Project::complete();
+    let root = other.root.to_str().unwrap();
+    project.run_client(&["project", "add", root]).assert_success();
+    wait_until_stored(&daemon);
+    project.run_client(&["project", "remove", root]).assert_success();
+    let purge = ["history", "purge", FEATURE, "--project", root, "--json"];
+    let purged = project.run_client(&purge).assert_success().json();
+    assert!(purged["versions"].as_u64().unwrap() >= 4, "{purged}");
+    assert_eq!(versions(&daemon, "spec.md").len(), 1);
+    let unknown = project.run_client(&purge);
+    assert!(unknown.stderr.contains("no project"), "{unknown:?}");
     daemon.stop();
     assert!(project.run(&["history", "status", "--json"]).json()["versions"].as_u64().unwrap() > 0);
     project.run(&["history", "purge"]).assert_success();

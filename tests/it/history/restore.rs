@@ -36,7 +36,19 @@ fn deleted_files_come_back_with_their_content_and_mode() {
     let artifact =
         daemon.get_json("/api/dossier/artifacts/input.spec.main?feature=001-x&sync=true");
     assert_eq!(artifact["is_present"], true);
+    assert_eq!(source_kind(&project, "spec.md"), "generated");
+    assert_eq!(source_kind(&project, "plan.md"), "manual");
+    project.write("kitty-specs/001-x/spec.md", "changed\n");
+    wait_until_stored(&daemon);
+    assert_eq!(source_kind(&project, "spec.md"), "manual");
     daemon.stop();
+}
+
+fn source_kind(project: &Project, path: &str) -> String {
+    let list = project.run(&["artifacts", FEATURE, "--json"]).assert_success().json();
+    let artifacts = list["artifacts"].as_array().unwrap();
+    let artifact = artifacts.iter().find(|one| one["relative_path"] == path).unwrap();
+    artifact["provenance"]["source_kind"].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -144,4 +156,29 @@ fn restore_without_a_daemon_writes_named_files() {
     let hash = crate::support::sha256(b"unknown\n");
     let shown = project.run(&["show", FEATURE, "plan.md", "--at", &hash[..8]]);
     assert_eq!(shown.assert_success().stdout, "unknown\n");
+}
+
+#[test]
+fn restore_without_a_daemon_brings_deleted_files_back() {
+    let project = Project::complete().artifact("old.md", "o\n").artifact("gone.md", "g\n");
+    let daemon = project.start_daemon();
+    wait_until_stored(&daemon);
+    let path = |name: &str| project.feature_dir().join(name);
+    fs::remove_file(path("gone.md")).unwrap();
+    wait_until_stored(&daemon);
+    project.run_client(&["baseline", "accept", FEATURE]).assert_success();
+    fs::remove_file(path("plan.md")).unwrap();
+    wait_until_stored(&daemon);
+    daemon.stop();
+    fs::remove_file(path("spec.md")).unwrap();
+    fs::rename(path("old.md"), path("new.md")).unwrap();
+    let restored = project.run(&["restore", FEATURE, "--deleted"]).assert_success().stdout;
+    for line in ["restored spec.md", "restored plan.md", "left out old.md"] {
+        assert!(restored.contains(line), "{line}: {restored}");
+    }
+    // It was absent when the state was accepted.
+    assert!(!restored.contains("gone.md") && !path("gone.md").exists(), "{restored}");
+    assert_eq!(source_kind(&project, "spec.md"), "generated");
+    project.start_daemon().stop();
+    assert_eq!(source_kind(&project, "spec.md"), "generated", "after a start of the daemon");
 }
