@@ -101,6 +101,7 @@ const PURE: &[Pure] = &[
             &["project", "StateFiles"],
             &["project", "is_dossier_dir"],
             &["project", "is_dossiers_home"],
+            &["project", "is_worktree_path"],
             &["project", "name_of_baseline"],
             &["scan", "Listing"],
             &["scan", "PathState"],

@@ -67,6 +67,12 @@ pub enum RemoveError {
     /// The project is listed in the configuration.
     #[error("cannot remove {}: it is listed in the configuration; remove it there", .0.display())]
     Configured(PathBuf),
+    /// The project is watched as a worktree of another one.
+    #[error(
+        "cannot remove {}: it is a worktree of a watched project; write `worktrees: ignore` to \
+         `.dossierd/config.yaml` of that project", .0.display()
+    )]
+    Worktree(PathBuf),
     /// The removal could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),

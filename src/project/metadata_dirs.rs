@@ -14,7 +14,9 @@ use crate::project::discover;
 use crate::project::dossiers_dir::DossiersHome;
 use crate::project::layouts::{LayoutPaths, PROJECT_LAYOUTS_DIR};
 use crate::project::missions::{SCHEMA_FILE, SCHEMAS_DIR};
+use crate::project::project_config::WorktreeHandling;
 use crate::project::root_dir::RootDir;
+use crate::project::worktrees;
 
 /// Directories that are watched themselves, and directories that are watched with their immediate
 /// subdirectories.
@@ -82,12 +84,14 @@ impl MetadataKind {
         let is = |names: &[&str], dir: &[u8]| names.iter().any(|name| name.as_bytes() == dir);
         let is_file = METADATA_FILES.contains(&path.as_bytes())
             || is(&MISSION_DIRS, &grandparent) && MISSION_FILES.contains(&path.file_name())
+            || worktrees::is_gitdir_file(path)
             || parent == SHARED_DIR.as_bytes() && path.file_name().ends_with(b".json")
             || is(&DossiersHome::ALL.map(DossiersHome::dir), &grandparent)
                 && is(&BASELINE_FILES, path.file_name());
         let is_dir = is(&WATCHED_DIRS, path.as_bytes())
             || is(&WATCHED_WITH_SUBDIRS, path.as_bytes())
             || is(&WATCHED_WITH_SUBDIRS, &parent)
+            || worktrees::is_metadata(path)
             || is_dossier_dir(path);
         match (is_file, is_dir) {
             (true, _) => Some(Self::File),
@@ -147,7 +151,7 @@ pub(super) fn metadata_dirs<'p>(
     patterns: impl Iterator<Item = &'p Pattern>,
     layout_paths: &LayoutPaths,
     run_dirs: impl Iterator<Item = RelPath>,
-    git_dir: Option<&Path>,
+    git_dir: Option<(&Path, WorktreeHandling)>,
 ) -> Vec<PathBuf> {
     let mut relative: Vec<RelPath> = Vec::new();
     // The directory of a run that has not started is created later, in one of its parents.
@@ -180,7 +184,14 @@ pub(super) fn metadata_dirs<'p>(
         .into_iter()
         .filter(|path| root_dir.is_dir(path))
         .map(|path| root.join(OsStr::from_bytes(path.as_bytes())));
-    [root.to_owned()].into_iter().chain(absolute).chain(git_dir.map(Path::to_owned)).collect()
+    let mut dirs: Vec<PathBuf> = [root.to_owned()].into_iter().chain(absolute).collect();
+    if let Some((git_dir, worktrees)) = git_dir {
+        dirs.push(git_dir.to_owned());
+        if worktrees == WorktreeHandling::Follow {
+            dirs.extend(worktrees::watched_dirs(git_dir));
+        }
+    }
+    dirs
 }
 
 #[cfg(test)]
@@ -213,6 +224,9 @@ mod tests {
             ("openspec/schemas", Some(Dir)),
             ("openspec/schemas/own/schema.yaml", Some(File)),
             (".git/HEAD", Some(File)),
+            (".git/worktrees/a", Some(Dir)),
+            (".git/worktrees/a/gitdir", Some(File)),
+            (".git/worktrees/a/index", None),
             ("src/main.rs", None),
         ] {
             let relative = RelPath::new(path.as_bytes()).unwrap();

@@ -28,6 +28,7 @@ mod settings;
 mod snapshot_file;
 mod staged;
 mod step;
+mod worktrees;
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -76,6 +77,7 @@ pub use project_config::WorktreeHandling;
 pub use root_dir::ReadError;
 pub use settings::{ConfiguredFeatures, ProjectSettings};
 pub use snapshot_file::{SnapshotDirs, SnapshotWrite};
+pub use worktrees::{Worktrees, is_worktree_path};
 
 use dossiers_dir::DossiersHome;
 use layouts::{KnownLayouts, RootLayouts};
@@ -87,6 +89,7 @@ use root_dir::{DevIno, RootDir};
 use snapshot_file::ParentDirs;
 use staged::StagedCache;
 use step::FeatureRuns;
+use worktrees::MAX_WORKTREES;
 
 /// Name of the file that is created and removed to test whether its events are delivered.
 const PROBE_FILE: &str = ".dossierd-probe";
@@ -114,6 +117,8 @@ pub struct Project {
     branch: String,
     /// git's directory of the work tree.
     git_dir: Option<PathBuf>,
+    /// `None` if it is not known which there are.
+    worktrees: Option<Worktrees>,
     runs: FeatureRuns,
     metas: MetaCache,
     staged: StagedCache,
@@ -210,6 +215,13 @@ impl Project {
         let name = root.file_name().map_or("/".into(), |name| escape_bytes(name.as_bytes()));
         let is_available = !root_dir.is_unavailable();
         let git_dir = is_available.then(|| branch::find_git_dir(&root_dir, root)).flatten();
+        let worktrees = match (&git_dir, file.worktrees) {
+            _ if !is_available => None,
+            (Some(git_dir), WorktreeHandling::Follow) => {
+                worktrees::find(&root_dir, root, git_dir).ok()
+            }
+            _ => Some(Worktrees::default()),
+        };
         Self {
             root: root.to_owned(),
             name: name.into(),
@@ -225,6 +237,7 @@ impl Project {
             identity_invalid,
             branch: branch::current_branch(&root_dir, git_dir.as_deref()),
             git_dir,
+            worktrees,
             runs: FeatureRuns::read(&root_dir, root),
             metas: MetaCache::default(),
             staged: StagedCache::default(),
@@ -242,6 +255,9 @@ impl Project {
     /// Replaces invalid manifests, `meta.json` files and an invalid identity by the last valid ones of
     /// `previous`.
     pub fn inherit_last_valid(&mut self, previous: &Self) {
+        if self.worktrees.is_none() || self.file_invalid {
+            self.worktrees.clone_from(&previous.worktrees);
+        }
         self.missions.inherit_last_valid(&previous.missions);
         self.metas.inherit_last_valid(&previous.metas);
         if self.file_invalid {
@@ -374,8 +390,26 @@ impl Project {
             self.feature_patterns(),
             self.layouts.watched_paths(),
             self.run_dirs(),
-            self.git_dir.as_deref(),
+            self.git_dir.as_deref().map(|dir| (dir, self.file.worktrees)),
         )
+    }
+
+    /// Returns the worktrees that are followed; `None` if it is not known which there are.
+    #[must_use]
+    pub fn worktrees(&self) -> Option<&Worktrees> {
+        self.worktrees.as_ref()
+    }
+
+    /// Returns a warning if not all worktrees are followed.
+    #[must_use]
+    pub fn worktree_warning(&self) -> Option<String> {
+        let omitted = self.worktrees.as_ref()?.omitted;
+        (omitted > 0).then(|| {
+            format!(
+                "{omitted} worktrees are not followed, since at most {MAX_WORKTREES} are; \
+                 `dossierd project add PATH` adds one"
+            )
+        })
     }
 
     /// Returns the patterns of the directories that are features.

@@ -28,9 +28,9 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 #[serde(rename_all = "lowercase")]
 pub enum WorktreeHandling {
     /// They are roots grouped under the main one.
+    #[default]
     Follow,
     /// They are not looked for.
-    #[default]
     Ignore,
 }
 

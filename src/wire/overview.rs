@@ -30,6 +30,10 @@ pub struct Overview<'a> {
     pub unknown_reason: Option<Cow<'a, str>>,
     /// Parity hash of the current state.
     pub parity_hash_sha256: Digest,
+    /// `root_id` of the other work trees of the repository in which the feature has another tree hash, sorted;
+    /// empty after a scan without a daemon.
+    #[serde(default)]
+    pub differs_in: Vec<Cow<'a, str>>,
     /// Numbers of artifacts.
     pub artifact_counts: ArtifactCounts,
     /// Number of required artifacts that are not present.
@@ -170,6 +174,7 @@ impl<'a> From<&'a Feature> for Overview<'a> {
             artifact_counts: snapshot.counts.into(),
             missing_required_count: snapshot.counts.required_missing,
             deleted_required: Vec::new(),
+            differs_in: Vec::new(),
             unreadable: count_unreadable(feature),
             feature_dir: escape_bytes(context.feature_dir.as_os_str().as_bytes()),
             dossier_created_at: feature.times.created_at,

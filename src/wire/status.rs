@@ -147,6 +147,9 @@ pub struct ProjectStatus<'a> {
     pub root: Cow<'a, str>,
     /// Identity of the root on this machine.
     pub root_id: Cow<'a, str>,
+    /// `root_id` of the main root, if this is a worktree of a watched project.
+    #[serde(default)]
+    pub worktree_of: Option<Cow<'a, str>>,
     /// Identity of the project, from its metadata.
     pub project_uuid: Cow<'a, str>,
     /// Identity of machine and user.

@@ -22,7 +22,6 @@ use crate::api::request::resolve::{
 };
 use crate::api::request::wait::wait_until;
 use crate::api::response::json::{WithSync, set_sync_headers};
-use crate::api::response::overview::overview;
 use crate::api::response::render::short_json_response;
 use crate::api::state::ApiState;
 use crate::core::baseline::accept::{AcceptError, OnCorruptBaseline, accept_state};
@@ -76,8 +75,9 @@ pub(crate) async fn accept_baseline(
     let size = resolved.feature.entries.len();
     let headers = sync.clone();
     let render = move || {
+        let world = api.views.load();
         json::to_line(&AcceptResponse {
-            overview: overview(&resolved.feature, resolved.feature.feature()),
+            overview: resolved.overview(&world),
             sync: Some(sync),
             accepted: AcceptedBaseline::replacing(&replaced, &baseline),
         })
@@ -110,7 +110,8 @@ pub(crate) async fn clear_baseline(
             let size = resolved.feature.entries.len();
             let headers = sync.clone();
             let render = move || {
-                let overview = overview(&resolved.feature, resolved.feature.feature());
+                let world = api.views.load();
+                let overview = resolved.overview(&world);
                 json::to_line(&ClearResponse { overview, sync: Some(sync), cleared })
             };
             Ok(set_sync_headers(short_json_response(size, render).await?, Some(&headers)))

@@ -9,7 +9,6 @@ use axum::response::Response;
 use crate::api::request::query::Parameters;
 use crate::api::request::resolve::{ResolvedFeature, resolve_feature};
 use crate::api::response::json::{WithSync, set_sync_headers};
-use crate::api::response::overview::overview;
 use crate::api::response::render::{json_response_blocking, short_json_response};
 use crate::api::state::ApiState;
 use crate::wire::drift::DriftDetail;
@@ -25,7 +24,8 @@ pub(crate) async fn get_overview(
     let size = resolved.feature.entries.len();
     let headers = sync.clone();
     let render = move || {
-        let body = overview(&resolved.feature, resolved.feature.feature());
+        let world = api.views.load();
+        let body = resolved.overview(&world);
         json::to_line(&WithSync { body, sync })
     };
     Ok(set_sync_headers(short_json_response(size, render).await?, headers.as_ref()))

@@ -134,7 +134,7 @@ pub(crate) async fn remove_project(
     let (id, view) = resolve_project(&api.views.load(), name)?;
     let removed = call_engine(&api, |reply| Command::RemoveProject { id, reply }).await?;
     removed.map_err(|error| match error {
-        RemoveError::Configured(_) => {
+        RemoveError::Configured(_) | RemoveError::Worktree(_) => {
             Problem::new(ProblemCode::Conflict, error.to_string(), HintCode::ConfiguredProject)
                 .with_candidates(vec![project_candidate(&view, None)])
         }

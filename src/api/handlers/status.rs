@@ -109,10 +109,12 @@ fn complete_features(world: &EngineState) -> CompleteFeatures {
 
 /// Returns the overviews of a project's features, which are also given with all their fields.
 fn overviews<'a>(
+    world: &'a EngineState,
     project: &'a ProjectView,
     complete: &'a [Arc<Feature>],
 ) -> impl Iterator<Item = Overview<'a>> {
-    project.features.iter().zip(complete).map(|(view, feature)| overview(view, feature))
+    let pairs = project.features.iter().zip(complete);
+    pairs.map(|(view, feature)| overview(world, project, view, feature))
 }
 
 fn build_status<'a>(
@@ -126,6 +128,7 @@ fn build_status<'a>(
         project: Cow::Borrowed(&project.name),
         root: Cow::Borrowed(&project.root),
         root_id: Cow::Borrowed(&project.root_id),
+        worktree_of: project.worktree_of.as_deref().map(Cow::Borrowed),
         project_uuid: Cow::Borrowed(&project.project_uuid),
         node_id: Cow::Borrowed(&project.node_id),
         sync: report.map(|report| report.project(project)),
@@ -138,7 +141,7 @@ fn build_status<'a>(
         manifest_errors: Cow::Borrowed(&project.errors),
         manifest_warnings: Cow::Borrowed(&project.warnings),
         skipped: Cow::Borrowed(&project.skipped),
-        features: overviews(project, features).collect(),
+        features: overviews(world, project, features).collect(),
     });
     Status {
         version: env!("CARGO_PKG_VERSION").into(),

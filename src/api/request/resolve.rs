@@ -6,11 +6,13 @@ use std::time::Duration;
 use crate::api::request::query::Parameters;
 use crate::api::request::sync::{SyncReport, wait_synced};
 use crate::api::request::wait::wait_until;
+use crate::api::response::overview::overview;
 use crate::api::state::ApiState;
 use crate::core::path::FeatureSlug;
 use crate::engine::ids::ProjectId;
 use crate::engine::read_model::{EngineState, FeatureView, ProjectView};
 use crate::wire::hint::HintCode;
+use crate::wire::overview::Overview;
 use crate::wire::problem::{Candidate, Problem, ProblemCode};
 use crate::wire::status::SyncStatus;
 
@@ -49,6 +51,12 @@ impl ResolvedFeature {
                 feature: Arc::clone(feature),
             })
             .collect();
+        // Of the work trees of a repository, the main one is selected.
+        let roots: Vec<String> = found.iter().map(|one| one.project.root_id.clone()).collect();
+        found.retain(|one| {
+            let main = one.project.worktree_of.as_deref();
+            !main.is_some_and(|main| roots.iter().any(|root_id| root_id == main))
+        });
         match (found.pop(), found.as_slice()) {
             (None, _) => Err(match project {
                 Some(project) if matching_projects(world, Some(project)).next().is_none() => {
@@ -70,6 +78,11 @@ impl ResolvedFeature {
     /// Returns what a problem about this feature names.
     pub(crate) fn candidate(&self) -> Candidate {
         project_candidate(&self.project, Some(self.feature.slug()))
+    }
+
+    /// Returns its overview; `world` is the state in which the other work trees of the repository are looked up.
+    pub(crate) fn overview<'a>(&'a self, world: &'a EngineState) -> Overview<'a> {
+        overview(world, &self.project, &self.feature, self.feature.feature())
     }
 }
 

@@ -107,10 +107,16 @@ impl StatusArgs {
 }
 
 impl StatusView {
-    fn render_project(self, project: &ProjectStatus<'_>, width: Option<usize>) -> String {
+    fn render_project(
+        self,
+        project: &ProjectStatus<'_>,
+        projects: &[ProjectStatus<'_>],
+        width: Option<usize>,
+    ) -> String {
+        let main = status_view::main_project(project, projects);
         match self {
-            Self::Table => status_view::project_view(project, width),
-            Self::Problems => status_view::problems_view(project, None),
+            Self::Table => status_view::project_view(project, main, width),
+            Self::Problems => status_view::problems_view(project, main, None),
         }
     }
 
@@ -229,7 +235,7 @@ impl FetchedStatus {
                 let shown: Vec<String> = first
                     .into_iter()
                     .chain(others)
-                    .map(|project| view.render_project(project, width))
+                    .map(|project| view.render_project(project, &status.projects, width))
                     .collect();
                 text + &shown.join("\n")
             }
@@ -289,7 +295,7 @@ fn scan_projects_once(args: &StatusArgs) -> anyhow::Result<CommandExit> {
     } else {
         let width = terminal::size().map(|(columns, _)| columns);
         let views: Vec<String> =
-            projects.iter().map(|project| args.view().render_project(project, width)).collect();
+            projects.iter().map(|one| args.view().render_project(one, &[], width)).collect();
         output::print_styled(&views.join("\n"))?;
     }
     note_unwatched(project_args);

@@ -246,7 +246,7 @@ impl WatchSession {
         } else {
             let feature = self.scope.feature.clone();
             for project in projects {
-                let text = status_view::problems_view(project, feature.as_deref());
+                let text = status_view::problems_view(project, None, feature.as_deref());
                 self.out.write_all(text.as_bytes())?;
             }
             if status.projects.is_empty() {

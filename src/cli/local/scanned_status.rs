@@ -18,6 +18,7 @@ pub(crate) fn project_status<'a>(
         project: (&*project.name).into(),
         root: root_text(&project.root).into(),
         root_id: project.root_id.as_str().into(),
+        worktree_of: None,
         project_uuid: project.project_uuid.as_str().into(),
         node_id: project.node_id.as_str().into(),
         sync: Some(Synced::Scan.into()),

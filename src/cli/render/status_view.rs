@@ -17,13 +17,56 @@ use crate::wire::status::{ProjectStatus, ProjectWatchState, StoreState, StoreSta
 /// Minimum width of the column with slugs; other columns are left out first.
 const MIN_SLUG_WIDTH: usize = 16;
 
-/// Returns a header, a line for each feature, and the project's problems.
-pub(crate) fn project_view(project: &ProjectStatus<'_>, width: Option<usize>) -> String {
+/// Returns the main one of `projects` if `project` is a worktree of it.
+pub(crate) fn main_project<'p, 's>(
+    project: &ProjectStatus<'_>,
+    projects: &'p [ProjectStatus<'s>],
+) -> Option<&'p ProjectStatus<'s>> {
+    let main = project.worktree_of.as_ref()?;
+    projects.iter().find(|other| other.root_id == *main)
+}
+
+/// Returns the features, of a worktree only those that differ from `main`, and the line about the others.
+fn shown_features<'p, 's>(
+    project: &'p ProjectStatus<'s>,
+    main: Option<&ProjectStatus<'_>>,
+) -> (Vec<&'p Overview<'s>>, Option<String>) {
+    let all = || project.features.iter();
+    let Some(main) = main else {
+        return (all().collect(), None);
+    };
+    let is_equal = |one: &&Overview<'_>| {
+        let mut others = main.features.iter();
+        others.any(|other| {
+            other.feature_slug == one.feature_slug && other.tree_hash_sha256 == one.tree_hash_sha256
+        })
+    };
+    let shown: Vec<&Overview<'_>> = all().filter(|one| !is_equal(one)).collect();
+    let equal = project.features.len() - shown.len();
+    let line = format!(
+        "worktree of {}: {equal} of {} features are the same",
+        escape_unprintable(&main.project),
+        project.features.len()
+    );
+    (shown, Some(line))
+}
+
+/// Returns a header, a line for each feature, and the project's problems; of a worktree of `main` only the
+/// features that differ.
+pub(crate) fn project_view(
+    project: &ProjectStatus<'_>,
+    main: Option<&ProjectStatus<'_>>,
+    width: Option<usize>,
+) -> String {
     let mut text = project_header(project) + "\n";
-    if project.features.is_empty() {
+    let (features, worktree) = shown_features(project, main);
+    if let Some(line) = worktree {
+        text.push_str(&format!("  {}\n", line.dimmed()));
+    } else if features.is_empty() {
         text.push_str(&format!("  {}\n", "no features".dimmed()));
-    } else {
-        for line in feature_table(&project.features, width).lines() {
+    }
+    if !features.is_empty() {
+        for line in feature_table(&features, width).lines() {
             text.push_str(&format!("  {line}\n"));
         }
     }
@@ -80,7 +123,7 @@ fn watch_text(watch: &WatchStatus<'_>) -> String {
 
 /// Returns a table of features that fits into `width` columns: the last columns are left out and
 /// slugs are shortened.
-pub(crate) fn feature_table(features: &[Overview<'_>], width: Option<usize>) -> String {
+pub(crate) fn feature_table(features: &[&Overview<'_>], width: Option<usize>) -> String {
     let has_progress = features.iter().any(|feature| feature.progress.is_some());
     let keep = |column: usize| column != PROGRESS_COLUMN || has_progress;
     let select = |row: Vec<String>| -> Vec<String> {
@@ -371,10 +414,15 @@ pub(crate) fn problem_line(overview: &Overview<'_>) -> Option<String> {
 }
 
 /// Returns a header and a line for each feature of a project that has problems.
-pub(crate) fn problems_view(project: &ProjectStatus<'_>, feature: Option<&str>) -> String {
+pub(crate) fn problems_view(
+    project: &ProjectStatus<'_>,
+    main: Option<&ProjectStatus<'_>>,
+    feature: Option<&str>,
+) -> String {
     let is_selected =
         |overview: &&Overview<'_>| feature.is_none_or(|slug| overview.feature_slug == slug);
-    let features: Vec<&Overview<'_>> = project.features.iter().filter(is_selected).collect();
+    let (features, worktree) = shown_features(project, main);
+    let features: Vec<&Overview<'_>> = features.into_iter().filter(is_selected).collect();
     let problems: Vec<String> =
         features.iter().filter_map(|overview| problem_line(overview)).collect();
     let mut text = format!(
@@ -384,6 +432,9 @@ pub(crate) fn problems_view(project: &ProjectStatus<'_>, feature: Option<&str>) 
         features.len() - problems.len(),
         features.len()
     );
+    if let Some(line) = worktree {
+        text.push_str(&format!("  {}\n", line.dimmed()));
+    }
     match project.watch.state {
         ProjectWatchState::Live
         | ProjectWatchState::Rescanning

@@ -612,7 +612,8 @@ impl ProjectIo {
             patterns: project.compiled_feature_patterns(),
             layout_paths: project.watched_paths(),
             errors: project.errors.iter().cloned().chain(errors).collect(),
-            warnings,
+            warnings: warnings.into_iter().chain(project.worktree_warning()).collect(),
+            worktrees: project.worktrees().map(|found| found.roots.clone()),
             remote: self.remote,
         }
     }

@@ -35,6 +35,33 @@ pub struct ProjectWatchStatus {
     pub detail: Option<String>,
 }
 
+impl ProjectView {
+    /// Returns true if both are work trees of one repository.
+    fn is_related(&self, other: &Self) -> bool {
+        let group = |one: &Self| one.worktree_of.as_deref().unwrap_or(&one.root_id).to_owned();
+        (self.worktree_of.is_some() || other.worktree_of.is_some()) && group(self) == group(other)
+    }
+
+    /// Returns the identities of the roots among `projects` that are work trees of the same repository and have
+    /// the feature with another tree hash, sorted.
+    #[must_use]
+    pub fn differs_in<'p>(&self, feature: &FeatureView, projects: &'p [Arc<Self>]) -> Vec<&'p str> {
+        let differs = |other: &&'p Arc<Self>| {
+            let found = other.features.binary_search_by(|one| one.slug().cmp(feature.slug()));
+            let same = found.ok().and_then(|at| other.features.get(at));
+            let tree_hash = |one: &FeatureView| one.feature().snapshot.tree_hash_sha256;
+            let is_known = |one: &FeatureView| one.indexed;
+            let same = same.filter(|same| is_known(same) && is_known(feature));
+            same.is_some_and(|same| tree_hash(same) != tree_hash(feature))
+        };
+        let related = projects.iter().filter(|other| other.id != self.id && self.is_related(other));
+        let mut ids: Vec<&str> =
+            related.filter(differs).map(|other| other.root_id.as_str()).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
 /// The state of a project at one time.
 #[derive(Debug, Clone)]
 pub struct ProjectView {
@@ -46,6 +73,8 @@ pub struct ProjectView {
     pub root: String,
     /// Identity of the root on this machine.
     pub root_id: String,
+    /// Identity of the main root, if it is that of a worktree of a watched project.
+    pub worktree_of: Option<Arc<str>>,
     /// Identity of the project.
     pub project_uuid: String,
     /// Identity of machine and user.

@@ -226,6 +226,9 @@ pub(in crate::engine) struct ProjectInfo {
     pub(in crate::engine) layout_paths: Arc<LayoutPaths>,
     pub(in crate::engine) errors: Vec<FileError>,
     pub(in crate::engine) warnings: Vec<String>,
+    /// The same directory as the root in the worktrees that are followed; `None` if it is not known which there
+    /// are.
+    pub(in crate::engine) worktrees: Option<Vec<PathBuf>>,
     /// The remote file system that the root is on, if it is.
     pub(in crate::engine) remote: Option<&'static str>,
 }

@@ -39,7 +39,8 @@ use crate::core::time::Timestamp;
 use crate::engine::clock::Tick;
 use crate::engine::read_model::FeatureView;
 use crate::project::{
-    FeatureDir, FeatureInputs, MetadataKind, is_dossier_dir, is_dossiers_home, name_of_baseline,
+    FeatureDir, FeatureInputs, MetadataKind, is_dossier_dir, is_dossiers_home, is_worktree_path,
+    name_of_baseline,
 };
 use crate::scan::{Listing, PathState};
 use crate::watch::HintKind;
@@ -163,6 +164,12 @@ impl ProjectState {
     /// Returns true if the root cannot be read, or does not respond.
     pub(in crate::engine) fn is_root_away(&self) -> bool {
         self.root.is_away()
+    }
+
+    /// Returns true if the root does not exist, or is another directory than before.
+    pub(in crate::engine) fn is_root_missing(&self) -> bool {
+        let away = self.root.away();
+        away.is_some_and(|away| away.loss.kind == LossKind::Unavailable)
     }
 
     /// Returns true if readers need not wait for the first scan.
@@ -608,8 +615,8 @@ impl ProjectState {
         if is_root && kind == HintKind::Removed {
             self.root.on_removed();
         }
-        // Of git's directory only its head matters.
-        if of_user || is_root || path.ends_with("HEAD") {
+        // Of git's directory only its head and the worktrees matter.
+        if of_user || is_root || path.ends_with("HEAD") || is_worktree_path(&path) {
             self.refresh_soon(now);
         }
         if of_user && kind != HintKind::CloseWrite {

@@ -255,6 +255,7 @@ impl EventLoop {
             project.on_deadline(pool, now);
         }
         registry.restart_returned(committer, pool, now);
+        registry.follow_worktrees(committer, pool, now);
         for project in registry.projects.values_mut() {
             project.state.finish_initial(now);
         }
@@ -276,6 +277,8 @@ impl EventLoop {
     fn publish(&mut self, now: Tick) {
         let store_works = self.committer.health.degraded.is_none();
         let projects = self.registry.projects.values_mut();
+        // A worktree that was removed is not reported as missing.
+        let projects = projects.filter(|project| !project.is_removed_worktree());
         let projects: Vec<_> = projects
             .map(|project| project.publish(&self.snapshot_writer, &self.pool, store_works, now))
             .collect();

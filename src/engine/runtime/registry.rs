@@ -1,11 +1,12 @@
 //! Decides which projects are watched, and starts and stops them.
 //!
-//! A project is watched if the configuration names it, the store contains it, or it was requested
-//! until the daemon stops.
+//! A project is watched if the configuration names it, the store contains it, it was requested until the
+//! daemon stops, or it is a worktree of one that has its worktrees followed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tracing::{info, warn};
 
@@ -29,11 +30,13 @@ pub(super) struct Registry {
     /// The list of projects that were added by command, as a file.
     list: Option<ProjectList>,
     pub(super) projects: BTreeMap<ProjectId, WatchedProject>,
+    /// Worktrees that are watched only because they are followed.
+    followed: BTreeSet<PathBuf>,
 }
 
 impl Registry {
     pub(super) fn new(factory: ProjectFactory, list: Option<ProjectList>) -> Self {
-        Self { factory, list, projects: BTreeMap::new() }
+        Self { factory, list, projects: BTreeMap::new(), followed: BTreeSet::new() }
     }
 
     /// Starts all projects that are to be watched.
@@ -70,6 +73,58 @@ impl Registry {
         }
     }
 
+    /// Starts the worktrees of projects that have them followed, and stops those that went.
+    pub(super) fn follow_worktrees(
+        &mut self,
+        committer: &mut Committer,
+        pool: &CallPool,
+        now: Tick,
+    ) {
+        let has_worktrees = |one: &WatchedProject| {
+            one.main.is_some()
+                || one.state.info().worktrees.as_ref().is_some_and(|all| !all.is_empty())
+        };
+        if self.followed.is_empty() && !self.projects.values().any(has_worktrees) {
+            return;
+        }
+        let mut mains: BTreeMap<PathBuf, Arc<str>> = BTreeMap::new();
+        for project in self.projects.values() {
+            let main: Arc<str> = project.state.info().root_id.as_str().into();
+            match &project.state.info().worktrees {
+                Some(roots) => {
+                    mains.extend(roots.iter().map(|root| (root.clone(), Arc::clone(&main))));
+                }
+                // It is starting, or its root is away.
+                None => mains.extend(self.projects.values().filter_map(|other| {
+                    let is_of_it = other.main.as_ref() == Some(&main);
+                    is_of_it.then(|| (other.settings.root.clone(), Arc::clone(&main)))
+                })),
+            }
+        }
+        let ids: Vec<ProjectId> = self.projects.keys().copied().collect();
+        for id in ids {
+            let Some(project) = self.projects.get_mut(&id) else { continue };
+            let root = project.settings.root.clone();
+            let main = mains.remove(&root);
+            let is_followed = main.is_some();
+            project.set_main(main, self.followed.contains(&root));
+            if !is_followed && self.followed.remove(&root) {
+                let root_id = project.state.info().root_id.clone();
+                self.stop(id, pool);
+                if let Err(error) = committer.store.remove_project(&root, &root_id) {
+                    warn!(root = %root.display(), %error, "the state of a worktree is not removed");
+                }
+            }
+        }
+        for (root, main) in mains {
+            let id = self.start(&root, committer, pool, now);
+            self.followed.insert(root);
+            if let Some(project) = self.projects.get_mut(&id) {
+                project.set_main(Some(main), true);
+            }
+        }
+    }
+
     /// Adds a project with a canonical root: stored if `keep` is true, otherwise until the daemon stops.
     pub(super) fn add(
         &mut self,
@@ -85,6 +140,7 @@ impl Registry {
         } else {
             self.factory.extra_roots.insert(root.to_owned());
         }
+        self.followed.remove(root);
         let known = self.find(root);
         Ok(known.unwrap_or_else(|| self.start(root, committer, pool, now)))
     }
@@ -102,6 +158,9 @@ impl Registry {
         let root = project.settings.root.clone();
         if self.factory.configured_roots().any(|configured| configured == root) {
             return Err(RemoveError::Configured(root));
+        }
+        if self.followed.contains(&root) {
+            return Err(RemoveError::Worktree(root));
         }
         if let Some(list) = &self.list {
             list.remove(&root)?;
@@ -161,7 +220,8 @@ impl Registry {
     fn desired_roots(&self, committer: &mut Committer, now: Tick) -> BTreeSet<PathBuf> {
         let added = self.added_roots(committer, now);
         let extra = self.factory.extra_roots.iter().cloned();
-        self.factory.configured_roots().chain(added).chain(extra).collect()
+        let followed = self.followed.iter().cloned();
+        self.factory.configured_roots().chain(added).chain(extra).chain(followed).collect()
     }
 
     /// Returns the projects that were added by command. The store and the list each get those that only

@@ -73,6 +73,10 @@ pub(super) struct WatchedProject {
     project: Arc<Project>,
     /// What is known of the directories of its snapshot files.
     snapshot_dirs: Arc<SnapshotDirs>,
+    /// Identity of the root whose worktree it is; `None` if it is none of a watched project.
+    pub(super) main: Option<Arc<str>>,
+    /// It is watched only as a worktree.
+    is_only_followed: bool,
     /// Effects were submitted in this iteration of the event loop.
     has_submitted: bool,
     /// The view that was published last.
@@ -103,11 +107,31 @@ impl WatchedProject {
             executor: 0,
             project,
             snapshot_dirs: Arc::default(),
+            main: None,
+            is_only_followed: false,
             has_submitted: false,
             view: None,
         };
         project.run_effects(pool);
         project
+    }
+
+    /// Records whose worktree it is, and whether it is watched only because of that.
+    pub(super) fn set_main(&mut self, main: Option<Arc<str>>, is_only_followed: bool) {
+        self.is_only_followed = is_only_followed;
+        if self.main != main {
+            let of_main = main.clone();
+            self.view = self
+                .view
+                .take()
+                .map(|view| Arc::new(ProjectView { worktree_of: of_main, ..(*view).clone() }));
+            self.main = main;
+        }
+    }
+
+    /// Returns true for a worktree that is followed and whose root does not exist.
+    pub(super) fn is_removed_worktree(&self) -> bool {
+        self.is_only_followed && self.state.is_root_missing()
     }
 
     /// Returns the directory for sync cookies, which is watched by the same inotify instance.
@@ -273,6 +297,7 @@ impl WatchedProject {
             node_id: info.node_id.clone(),
             errors: info.errors.clone(),
             warnings: info.warnings.clone(),
+            worktree_of: self.main.clone(),
             root: status.root,
             skipped: status.skipped,
             watched: status.watched,

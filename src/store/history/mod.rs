@@ -322,7 +322,6 @@ impl ContentStore {
         let write = |connection: &mut Connection| {
             let transaction = connection.transaction()?;
             for record in records {
-                restored::forget_replaced(&transaction, &record)?;
                 record_one(&transaction, epoch, record)?;
             }
             transaction
@@ -331,6 +330,20 @@ impl ContentStore {
             transaction.commit()
         };
         write(&mut self.connection).map_err(write_error("store versions", &self.path))
+    }
+
+    /// Records that a restore wrote a content; `seq` is the number of an event before it.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`], [`StoreError::Corrupt`].
+    pub fn record_restored(
+        &mut self,
+        file: &VersionedFile,
+        hash: &Digest,
+        seq: u64,
+    ) -> Result<(), StoreError> {
+        restored::insert(&self.connection, file, hash, seq)
+            .map_err(write_error("store what was restored", &self.path))
     }
 
     /// Moves the versions of a feature to another slug; those of files that this has already come before
@@ -451,6 +464,7 @@ fn record_one(
     let known = reader::file_id(transaction, &file)?;
     let latest = known.map(|id| latest_row(transaction, id)).transpose()?.flatten();
     let current = latest.filter(|latest| latest.version.is_current);
+    let forget_replaced = |hash| restored::forget_replaced(transaction, &file, seq, hash);
     let end = |row: &LatestRow, ended: &str| {
         // Of an older store of events only the time counts.
         let seq = if row.epoch == epoch { seq } else { 0 };
@@ -463,6 +477,7 @@ fn record_one(
     };
     match change {
         VersionChange::Deleted => {
+            forget_replaced(None)?;
             if let Some(row) = &current {
                 end(row, "deleted")?;
             }
@@ -473,6 +488,7 @@ fn record_one(
             }
         }
         VersionChange::Current { key, hash, size, mode, is_first, content } => {
+            forget_replaced(Some(&hash))?;
             let id = match known {
                 Some(id) => {
                     transaction

@@ -1,5 +1,6 @@
 //! Reads versions and contents, from any thread. Never writes.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::Type;
@@ -7,6 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 
 use super::frame::decompress;
 use super::model::{FILE_NAME, HistoryCounts, NotStored, VersionedFile};
+use super::schema;
 use crate::core::digest::Digest;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::time::Timestamp;
@@ -138,6 +140,29 @@ impl ContentReader {
         Ok(features.unwrap_or_default())
     }
 
+    /// Returns the hashes of what was restored in a feature, by file. A file may have another content now.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`].
+    pub fn restored(
+        &self,
+        root_id: &str,
+        feature: &FeatureSlug,
+    ) -> Result<HashMap<RelPath, Digest>, StoreError> {
+        let restored = self.read("read what was restored", |connection| {
+            if !schema::has_restored(connection)? {
+                return Ok(HashMap::new());
+            }
+            let sql = "SELECT path, hash FROM restored WHERE root_id = ?1 AND feature = ?2";
+            let mut statement = connection.prepare(sql)?;
+            let rows = statement.query_map([root_id, feature.as_str()], |row| {
+                Ok((path(row, 0)?, digest(row, 1)?))
+            })?;
+            rows.collect()
+        })?;
+        Ok(restored.unwrap_or_default())
+    }
+
     /// Returns the numbers of the store; `None` if there is none.
     ///
     /// # Errors
@@ -147,7 +172,7 @@ impl ContentReader {
     }
 
     /// Runs a query; returns `None` if there is no store.
-    pub(super) fn read<T>(
+    fn read<T>(
         &self,
         action: &'static str,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,

@@ -1,27 +1,10 @@
 //! `dossierd check`: formats, files, and which features are checked.
 
 use std::fs;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{FEATURE, Project, bakery_dir};
-
-/// Runs git in the project, without the configuration of this user.
-fn git(project: &Project, arguments: &[&str]) {
-    let mut git = Command::new("git");
-    git.args([
-        "-c",
-        "user.name=t",
-        "-c",
-        "user.email=t@t.invalid",
-        "-c",
-        "init.defaultBranch=main",
-    ]);
-    git.args(arguments).current_dir(&project.root).env("HOME", project.home());
-    let output = git.output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {output:?}");
-}
+use crate::support::{FEATURE, Project, bakery_dir, git};
 
 fn slugs(report: &Value) -> Vec<String> {
     let features = report["features"].as_array().unwrap();
@@ -55,7 +38,7 @@ fn sarif_has_rules_and_places_from_the_top_of_the_repository() {
     crate::support::copy_dir(&bakery_dir(), &project.root.join("sub/bakery"));
     fs::write(project.root.join("sub/bakery/kitty-specs/001-order-page/meta.json"), "{\n x")
         .unwrap();
-    git(&project, &["init", "-q"]);
+    git(&project.root, &["init", "-q"]);
     let run = project.run(&["check", "sub/bakery", "--format", "sarif"]);
     assert_eq!(run.code, 78);
     let sarif = run.json();
@@ -157,9 +140,9 @@ fn only_features_with_changes_since_a_commit_are_checked() {
         .file("kitty-specs/002-y/spec.md", "x")
         .file("kitty-specs/003-z/spec.md", "x")
         .file(".gitignore", "*.log\n");
-    git(&project, &["init", "-q"]);
-    git(&project, &["add", "-A"]);
-    git(&project, &["commit", "-qm", "first"]);
+    git(&project.root, &["init", "-q"]);
+    git(&project.root, &["add", "-A"]);
+    git(&project.root, &["commit", "-qm", "first"]);
     let listed = |revision: &str| {
         let run = project.run(&["check", "--json", "--changed-since", revision]);
         (run.code, slugs(&run.json()))
@@ -173,15 +156,15 @@ fn only_features_with_changes_since_a_commit_are_checked() {
     assert_eq!(listed("HEAD"), of(0, &[]));
     project.write("kitty-specs/003-z/new.md", "x");
     assert_eq!(listed("HEAD"), of(10, &["003-z"]));
-    git(&project, &["checkout", "-qb", "work"]);
-    git(&project, &["add", "-A"]);
-    git(&project, &["commit", "-qm", "second"]);
+    git(&project.root, &["checkout", "-qb", "work"]);
+    git(&project.root, &["add", "-A"]);
+    git(&project.root, &["commit", "-qm", "second"]);
     // What the other branch has changed meanwhile does not count.
-    git(&project, &["checkout", "-q", "main"]);
+    git(&project.root, &["checkout", "-q", "main"]);
     project.write("kitty-specs/002-y/plan.md", "x");
-    git(&project, &["add", "-A"]);
-    git(&project, &["commit", "-qm", "other"]);
-    git(&project, &["checkout", "-q", "work"]);
+    git(&project.root, &["add", "-A"]);
+    git(&project.root, &["commit", "-qm", "other"]);
+    git(&project.root, &["checkout", "-q", "work"]);
     assert_eq!(listed("main"), of(10, &["003-z"]));
     assert_eq!(listed("HEAD"), of(0, &[]));
     fs::remove_file(project.feature_dir().join("plan.md")).unwrap();

@@ -1,19 +1,10 @@
 //! Baselines that a team commits, and the commands that configure a project.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Project, copy_dir, read_tree};
-
-fn git(root: &Path, arguments: &[&str]) {
-    let mut git = Command::new("git");
-    git.current_dir(root).args(["-c", "user.name=a", "-c", "user.email=a@example.org"]);
-    let output = git.args(arguments).output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {output:?}");
-}
+use crate::support::{Project, copy_dir, git, read_tree};
 
 fn spec_kit() -> Project {
     let project = Project::empty()

@@ -17,3 +17,4 @@ mod rate_limits;
 pub(crate) mod snapshot_file;
 mod tombstones;
 mod tool_lifecycles;
+mod worktrees;

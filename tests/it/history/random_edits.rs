@@ -6,12 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
 
 use super::{versions_of, wait_until_stored};
 use crate::support::kernel::{Mount, is_root};
 use crate::support::process::Daemon;
-use crate::support::{FEATURE, Project, read_tree, sha256};
+use crate::support::{FEATURE, Project, git, read_tree, sha256};
 
 /// Number of sequences, and of operations in each.
 const SEQUENCES: u64 = 2;
@@ -36,13 +35,6 @@ fn stored_versions_are_what_was_written() {
     for seed in 1..=count {
         run_sequence(seed);
     }
-}
-
-fn git(project: &Project, arguments: &[&str]) {
-    let mut command = Command::new("git");
-    command.args(["-c", "user.name=tester", "-c", "user.email=tester@example.org"]);
-    command.args(arguments).current_dir(&project.root).env("HOME", project.home());
-    assert!(command.status().unwrap().success(), "{arguments:?}");
 }
 
 /// The features that are edited.
@@ -70,9 +62,9 @@ fn run_sequence(seed: u64) {
             project.write(&format!("kitty-specs/{feature}/notes/{number}.md"), text);
         }
     }
-    git(&project, &["init", "-q"]);
-    git(&project, &["add", "kitty-specs"]);
-    git(&project, &["commit", "-q", "-m", "first"]);
+    git(&project.root, &["init", "-q"]);
+    git(&project.root, &["add", "kitty-specs"]);
+    git(&project.root, &["commit", "-q", "-m", "first"]);
     let size = format!("size={DISK_BYTES},mode=700");
     let is_mounted = is_root("a full disk among random edits");
     let mount = is_mounted
@@ -101,7 +93,7 @@ fn run_sequence(seed: u64) {
                 daemon.stop();
                 daemon = project.start_daemon();
             }
-            3 => git(&project, &["checkout", "-q", "--", "kitty-specs"]),
+            3 => git(&project.root, &["checkout", "-q", "--", "kitty-specs"]),
             4 if is_mounted => fill(&ballast),
             5 => drop(fs::remove_file(&ballast)),
             6 if !ballast.exists() => {

@@ -307,6 +307,18 @@ pub(crate) fn run(mut command: Command, timeout: Duration) -> CommandOutput {
     }
 }
 
+/// Runs git in a directory, without the configuration of this user.
+#[track_caller]
+pub(crate) fn git(dir: &Path, arguments: &[&str]) {
+    let mut git = Command::new("git");
+    git.current_dir(dir).env("HOME", "/nonexistent").env("GIT_CONFIG_NOSYSTEM", "1");
+    for setting in ["user.name=a", "user.email=a@example.org", "init.defaultBranch=main"] {
+        git.args(["-c", setting]);
+    }
+    let output = git.args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+}
+
 /// Copies the binary to `path`.
 pub(crate) fn copy_program(path: &Path) {
     // By another process: a child that another test forks at the same time would inherit a
