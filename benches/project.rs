@@ -147,9 +147,15 @@ pub(crate) fn list(root: &Path, below: &Path, files: &mut Vec<PathBuf>) -> anyho
 
 /// Returns the Markdown files below a directory.
 pub(crate) fn markdown(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = files(dir)?;
+    files.retain(|file| is_markdown(file));
+    Ok(files)
+}
+
+/// Returns the paths of all files below `dir`.
+pub(crate) fn files(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     list(dir, Path::new(""), &mut files)?;
-    files.retain(|file| is_markdown(file));
     Ok(files.into_iter().map(|file| dir.join(file)).collect())
 }
 

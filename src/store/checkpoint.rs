@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::error::{StoreError, write_error};
 use super::last_seq;
 use crate::core::sync::lock;
-use crate::store::open::{BUSY_TIMEOUT, connect};
+use crate::store::open::{BUSY_TIMEOUT, PAGE_BYTES, connect};
 
 /// Size of the WAL above which a commit moves all of it.
 pub(super) const MAX_WAL_BYTES: u64 = 16 << 20;
@@ -45,7 +45,7 @@ impl Checkpointer {
         let mut run = || {
             let connection = match self.connection.take() {
                 Some(connection) => connection,
-                None => connect(&self.path)?,
+                None => connect(&self.path, PAGE_BYTES)?,
             };
             let running = lock(&self.checkpointing);
             let remaining = checkpoint(&connection)?;

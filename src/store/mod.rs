@@ -163,8 +163,8 @@ impl Store {
         let inode = open::create_private_file(dir, &path)
             .map_err(|error| StoreError::open(&path, error))?;
         schema::check_file_header(&path)?;
-        let mut connection =
-            open::connect(&path).map_err(|error| StoreError::sql_open(&path, error))?;
+        let mut connection = open::connect(&path, open::PAGE_BYTES)
+            .map_err(|error| StoreError::sql_open(&path, error))?;
         let opened = schema::migrate(&mut connection, &path).and_then(|()| {
             open::begin_session(&mut connection, &path, boot_id.trim(), inode)
                 .map_err(|error| StoreError::sql_open(&path, error))

@@ -26,6 +26,9 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Size in bytes to which the WAL file is truncated after a checkpoint.
 const MAX_WAL_BYTES: u32 = 8 << 20;
 
+/// Size of a page of the store of events in bytes.
+pub(super) const PAGE_BYTES: u32 = 4_096;
+
 /// Size of the writer's page cache in KiB.
 const WRITER_CACHE_KIB: u32 = 256;
 
@@ -100,8 +103,8 @@ pub(super) fn quarantine(
     Ok(quarantined)
 }
 
-/// Opens a connection that can write.
-pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+/// Opens a connection that can write; an empty file will have pages of `page_size` bytes.
+pub(super) fn connect(path: &Path, page_size: u32) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -109,6 +112,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // With a stable plan, a prepared statement is not prepared again for other bound values.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "cache_size", -i64::from(WRITER_CACHE_KIB))?;
+    connection.pragma_update(None, "page_size", page_size)?;
     // Some file systems do not support the shared memory of the WAL; there SQLite keeps a rollback
     // journal, which is correct and slower.
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
