@@ -35,6 +35,7 @@ use crate::project::{GitError, LocateError};
 use crate::wire::hint::HintCode;
 use args::{Cli, CliCommand, Color};
 use exit::CommandExit;
+use feature_names::NoFeatureNamed;
 
 /// Parses the arguments of this process and runs the command.
 #[must_use]
@@ -143,7 +144,8 @@ fn report_error(error: &anyhow::Error) -> CommandExit {
         return CommandExit::NoDaemon;
     }
     let locate_error = error.chain().find_map(|cause| cause.downcast_ref::<LocateError>());
-    if let Some(LocateError::NotRecognised { .. }) = locate_error {
+    let is_unnamed = error.chain().any(|cause| cause.downcast_ref::<NoFeatureNamed>().is_some());
+    if is_unnamed || matches!(locate_error, Some(LocateError::NotRecognised { .. })) {
         return CommandExit::Usage;
     }
     if error.chain().any(|cause| cause.downcast_ref::<GitError>().is_some()) {

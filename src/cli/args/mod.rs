@@ -5,6 +5,7 @@
 mod check_outputs;
 mod color;
 mod leading_options;
+mod moment;
 mod selection;
 mod service;
 
@@ -14,8 +15,10 @@ use std::path::PathBuf;
 pub(super) use check_outputs::{CheckFormat, CheckOutputs};
 pub(super) use color::Color;
 use leading_options::move_leading_options;
+pub(super) use moment::Moment;
 pub(super) use selection::{
-    DaemonArgs, FeatureArgs, LoneArgs, OptionalFeatureArgs, ProjectArgs, SocketArgs,
+    DaemonArgs, FeatureArgs, FeatureHereArgs, LoneArgs, OptionalFeatureArgs, ProjectArgs,
+    SocketArgs,
 };
 pub(super) use service::{
     ConfigArgs, ConfigCommand, ConfigFileArgs, DoctorArgs, ServiceArgs, ServiceCommand,
@@ -30,7 +33,6 @@ use clap_complete::Shell;
 use crate::config::LogConfig;
 use crate::core::digest::Digest;
 use crate::core::event::{EVENT_TYPE_PREFIX, EVENT_TYPES, parse_event_type};
-use crate::wire::cursor::{CursorError, Since};
 
 /// Report what is missing, deleted or drifted in feature directories
 #[derive(Debug, Parser)]
@@ -198,14 +200,24 @@ pub(super) struct StatusArgs {
 pub(super) struct WatchArgs {
     #[command(flatten)]
     pub(super) selection: OptionalFeatureArgs,
-    /// Start after this cursor instead of with the current state
-    #[arg(long, value_name = "CURSOR", value_parser = parse_cursor)]
-    pub(super) since: Option<String>,
+    #[command(flatten)]
+    pub(super) range: RangeArgs,
     #[command(flatten)]
     pub(super) exec: ExecArgs,
     /// Show important changes as notifications of the desktop
     #[arg(long)]
     pub(super) notify: bool,
+}
+
+/// Selects a part of the journal, or of the versions.
+#[derive(Debug, Args)]
+pub(super) struct RangeArgs {
+    /// Only what happened after this: `@N` (event N), a duration back (`2h`), a time, or a cursor
+    #[arg(long, value_name = "MOMENT")]
+    pub(super) since: Option<Moment>,
+    /// Only what happened until this
+    #[arg(long, value_name = "MOMENT")]
+    pub(super) until: Option<Moment>,
 }
 
 /// Runs a command for each event.
@@ -228,9 +240,11 @@ pub(super) struct EventsArgs {
     /// Event type to print; can be repeated
     #[arg(long = "type", value_name = "TYPE", value_parser = event_type_parser())]
     pub(super) types: Vec<String>,
-    /// Start after this cursor instead of at the oldest event
-    #[arg(long, value_name = "CURSOR", value_parser = parse_cursor)]
-    pub(super) since: Option<String>,
+    #[command(flatten)]
+    pub(super) range: RangeArgs,
+    /// Print only the newest N events [default: 50 on a terminal without `--since`, otherwise all]
+    #[arg(long, short, value_name = "N")]
+    pub(super) number: Option<usize>,
     /// Follow new events until Ctrl-C
     #[arg(long, short)]
     pub(super) follow: bool,
@@ -309,7 +323,7 @@ pub(super) struct CheckArgs {
 #[derive(Debug, Args)]
 pub(super) struct ArtifactsArgs {
     #[command(flatten)]
-    pub(super) feature: FeatureArgs,
+    pub(super) feature: FeatureHereArgs,
     /// List only this class
     #[arg(long, value_name = "CLASS", value_parser = ARTIFACT_CLASSES)]
     pub(super) class: Option<String>,
@@ -348,7 +362,7 @@ pub(super) struct ShowArgs {
 #[derive(Debug, Args)]
 pub(super) struct DiffArgs {
     #[command(flatten)]
-    pub(super) feature: FeatureArgs,
+    pub(super) feature: FeatureHereArgs,
     /// Artifacts, by key or path in the feature; all if none is named
     #[arg(value_name = "KEY|PATH")]
     pub(super) names: Vec<String>,
@@ -366,13 +380,15 @@ pub(super) struct DiffArgs {
 #[derive(Debug, Args)]
 pub(super) struct LogArgs {
     #[command(flatten)]
-    pub(super) feature: FeatureArgs,
+    pub(super) feature: FeatureHereArgs,
     /// Artifact, by key or path in the feature; all if none is named
     #[arg(value_name = "KEY|PATH")]
     pub(super) name: Option<String>,
-    /// Maximum number of versions
-    #[arg(long, short, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=5_000))]
-    pub(super) number: u16,
+    #[command(flatten)]
+    pub(super) range: RangeArgs,
+    /// List only the newest N versions [default: 50 on a terminal without `--since`, otherwise 5000]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=5_000))]
+    pub(super) number: Option<u16>,
 }
 
 #[derive(Debug, Args)]
@@ -425,7 +441,7 @@ pub(super) struct HistoryPurgeArgs {
 #[derive(Debug, Args)]
 pub(super) struct DriftArgs {
     #[command(flatten)]
-    pub(super) feature: FeatureArgs,
+    pub(super) feature: FeatureHereArgs,
 }
 
 #[derive(Debug, Args)]
@@ -453,7 +469,7 @@ pub(super) struct DashboardArgs {
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
     #[command(flatten)]
-    pub(super) feature: FeatureArgs,
+    pub(super) feature: FeatureHereArgs,
     /// Output file; `-` is standard output
     #[arg(long, short, value_name = "FILE")]
     pub(super) output: PathBuf,
@@ -470,9 +486,9 @@ pub(super) enum BaselineCommand {
     /// Accept the current state as the baseline
     Accept(BaselineAcceptArgs),
     /// Show the baseline
-    Show(FeatureArgs),
+    Show(FeatureHereArgs),
     /// List the baseline and those that it replaced
-    Log(FeatureArgs),
+    Log(FeatureHereArgs),
     /// Remove the baseline
     Clear(FeatureArgs),
 }
@@ -578,8 +594,4 @@ pub(super) struct ManArgs {
 
 fn parse_tree_hash(text: &str) -> Result<Digest, &'static str> {
     Digest::parse(text).ok_or("expected a tree hash: 64 lower-case hexadecimal digits")
-}
-
-fn parse_cursor(text: &str) -> Result<String, CursorError> {
-    text.parse::<Since>().map(|_| text.to_owned())
 }

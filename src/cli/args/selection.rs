@@ -1,9 +1,10 @@
 //! Arguments that select a daemon, a project or a feature; shared by many commands.
 
 use std::ffi::OsString;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 use crate::cli::user_dirs::user_dirs;
 use crate::project::LoneFeature;
@@ -61,6 +62,47 @@ pub(in crate::cli) struct FeatureArgs {
     pub(in crate::cli) feature: OsString,
     #[command(flatten)]
     pub(in crate::cli) project: ProjectArgs,
+}
+
+/// Selects a feature: without a name, which is then empty, that of the current directory.
+#[derive(Debug)]
+pub(in crate::cli) struct FeatureHereArgs(FeatureArgs);
+
+impl Deref for FeatureHereArgs {
+    type Target = FeatureArgs;
+
+    fn deref(&self) -> &FeatureArgs {
+        &self.0
+    }
+}
+
+impl DerefMut for FeatureHereArgs {
+    fn deref_mut(&mut self) -> &mut FeatureArgs {
+        &mut self.0
+    }
+}
+
+impl FromArgMatches for FeatureHereArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        FeatureArgs::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
+impl Args for FeatureHereArgs {
+    fn augment_args(command: Command) -> Command {
+        FeatureArgs::augment_args(command).mut_arg("feature", |feature| {
+            let help = "Feature, by slug or path [default: that of the current directory]";
+            feature.required(false).default_value("").hide_default_value(true).help(help)
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        FeatureArgs::augment_args_for_update(command)
+    }
 }
 
 /// Selects one feature, or all features of a project.

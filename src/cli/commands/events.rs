@@ -1,15 +1,18 @@
 //! `dossierd events`: prints the event journal, and with `--follow` new events.
 
-use std::io::Write as _;
+use std::collections::VecDeque;
+use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::time::SystemTime;
 
 use anyhow::bail;
 use serde_json::value::RawValue;
 
-use crate::cli::args::EventsArgs;
+use crate::cli::args::{EventsArgs, RangeArgs};
 use crate::cli::daemon::connection::{DaemonConnection, has_problem_status};
 use crate::cli::daemon::event_commands::EventCommands;
+use crate::cli::daemon::event_range::{EventRange, RangePosition};
 use crate::cli::exit::CommandExit;
 use crate::cli::exit_on_signal::exit_on_signal_or_closed_pipe;
 use crate::cli::local::target::is_path;
@@ -29,22 +32,46 @@ pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<CommandExit> {
     let mut printer = EventPrinter::new(args)?;
     let mut connection = DaemonConnection::connect(&args.project.socket)?;
     printer.reject_unknown_features(&mut connection)?;
-    if args.follow {
-        return follow(args, &mut printer, connection.socket());
-    }
-    if args.exec.exec.is_some() {
+    if args.follow || args.exec.exec.is_some() {
         exit_on_signal_or_closed_pipe("");
     }
+    let RangeArgs { since, until } = &args.range;
+    let range = EventRange::find(&mut connection, since.as_ref(), until.as_ref(), "start")?;
     let mut commands = EventCommands::start(&args.exec, args.project.json, connection.socket())?;
-    let mut since = args.since.clone().unwrap_or_else(|| "start".to_owned());
-    loop {
-        let mut path = printer.request.clone().with("since", &since);
+    let next = print_stored(args, &range, &mut printer, &mut connection, &mut commands)?;
+    match next {
+        Some(cursor) if args.follow => {
+            follow(&range, &mut printer, &mut commands, connection.socket(), &cursor)?;
+        }
+        _ => {}
+    }
+    printer.flush()?;
+    if let Some(commands) = commands {
+        commands.finish();
+    }
+    Ok(CommandExit::Success)
+}
+
+/// Number of events that are printed on a terminal.
+const NEWEST_ON_TERMINAL: usize = 50;
+
+/// Prints the stored events of a range. Returns the cursor after them; `None` if no later event is within.
+fn print_stored(
+    args: &EventsArgs,
+    range: &EventRange,
+    printer: &mut EventPrinter,
+    connection: &mut DaemonConnection,
+    commands: &mut Option<EventCommands>,
+) -> anyhow::Result<Option<String>> {
+    let is_short = args.range.since.is_none() && std::io::stdout().is_terminal();
+    let limit = args.number.or_else(|| is_short.then_some(NEWEST_ON_TERMINAL));
+    let mut newest: VecDeque<(Box<RawValue>, String)> = VecDeque::new();
+    let mut since = range.since.clone();
+    let mut is_first = true;
+    let end = 'pages: loop {
+        let path = printer.request.clone().with("since", &since);
         // Only the first page must reflect every change made before the request.
-        path = if args.since.as_ref() == Some(&since) || since == "start" {
-            path.with_sync()
-        } else {
-            path
-        };
+        let path = if std::mem::take(&mut is_first) { path.with_sync() } else { path };
         let page: JournalPage = connection.get_json(&path)?;
         if page.gap {
             let reason = "the journal no longer has all events after this cursor";
@@ -54,26 +81,37 @@ pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<CommandExit> {
                 printer.print_snapshot(snapshot, next(page.snapshots.len() - index - 1))?;
             }
         }
-        for event in &page.events {
-            printer.print_event(event.get())?;
-        }
-        if let Some(commands) = &mut commands {
-            printer.flush()?;
-            let instance = page.next.rsplit_once(':').map_or("", |(instance, _)| instance);
-            for event in &page.events {
-                let cursor = event_cursor(instance, event.get())?;
-                connection.block_on(commands.push_when_possible(event.get(), &cursor))?;
-            }
-        }
         if page.events.is_empty() {
-            printer.flush()?;
-            if let Some(commands) = commands {
-                commands.finish();
+            break Some(page.next);
+        }
+        let instance = page.next.rsplit_once(':').map_or("", |(instance, _)| instance);
+        for event in page.events {
+            let position = range.position(event.get())?;
+            match position {
+                RangePosition::Within | RangePosition::Last => {}
+                RangePosition::Outside => continue,
+                RangePosition::After => break 'pages None,
             }
-            return Ok(CommandExit::Success);
+            let cursor = event_cursor(instance, event.get())?;
+            if let Some(limit) = limit {
+                newest.push_back((event, cursor));
+                if newest.len() > limit {
+                    newest.pop_front();
+                }
+            } else {
+                printer.print_stored(connection, commands, event.get(), &cursor)?;
+            }
+            if position == RangePosition::Last {
+                break 'pages None;
+            }
         }
         since = page.next;
+    };
+    for (event, cursor) in newest {
+        printer.print_stored(connection, commands, event.get(), &cursor)?;
     }
+    printer.flush()?;
+    Ok(end)
 }
 
 /// Returns the cursor of an event of the store `instance`.
@@ -82,16 +120,16 @@ fn event_cursor(instance: &str, envelope: &str) -> anyhow::Result<String> {
     Ok(Cursor { instance: instance.to_owned(), seq }.to_string())
 }
 
+/// Prints the events after a cursor until the range ends.
 fn follow(
-    args: &EventsArgs,
+    range: &EventRange,
     printer: &mut EventPrinter,
+    commands: &mut Option<EventCommands>,
     socket: &Path,
-) -> anyhow::Result<CommandExit> {
-    exit_on_signal_or_closed_pipe("");
-    let since = args.since.as_deref().unwrap_or("start");
+    since: &str,
+) -> anyhow::Result<()> {
     let mut follower = Follower::with_path(socket, printer.request.clone(), since);
-    let mut commands = EventCommands::start(&args.exec, args.project.json, socket)?;
-    new_runtime()?.block_on(async {
+    let printed = async {
         loop {
             let event = match tokio::time::timeout(std::time::Duration::ZERO, follower.next()).await
             {
@@ -103,15 +141,30 @@ fn follow(
             };
             match event? {
                 FollowEvent::Message(message) => {
-                    printer.on_message(&message)?;
                     let is_event = !matches!(message.event.as_str(), "gap" | "snapshot");
+                    let position = is_event.then(|| range.position(&message.data)).transpose()?;
+                    match position {
+                        Some(RangePosition::After) => return Ok(()),
+                        Some(RangePosition::Outside) => continue,
+                        Some(RangePosition::Within | RangePosition::Last) | None => {}
+                    }
+                    printer.on_message(&message)?;
                     if let Some(commands) = commands.as_mut().filter(|_| is_event) {
                         commands.push(&message.data, &message.id).await?;
+                    }
+                    if position == Some(RangePosition::Last) {
+                        return Ok(());
                     }
                 }
                 FollowEvent::Disconnected(_) => output::note(DISCONNECTED_NOTE),
                 FollowEvent::Reconnected => output::note(RECONNECTED_NOTE),
             }
+        }
+    };
+    new_runtime()?.block_on(async {
+        match range.time_left(SystemTime::now()) {
+            None => printed.await,
+            Some(left) => tokio::time::timeout(left, printed).await.unwrap_or(Ok(())),
         }
     })
 }
@@ -213,6 +266,22 @@ impl EventPrinter {
             }
             _ => self.print_event(&message.data),
         }
+    }
+
+    /// Prints a stored event, and has the command of `--exec` run for it.
+    fn print_stored(
+        &mut self,
+        connection: &DaemonConnection,
+        commands: &mut Option<EventCommands>,
+        envelope: &str,
+        cursor: &str,
+    ) -> anyhow::Result<()> {
+        self.print_event(envelope)?;
+        if let Some(commands) = commands {
+            self.flush()?;
+            connection.block_on(commands.push_when_possible(envelope, cursor))?;
+        }
+        Ok(())
     }
 
     fn print_event(&mut self, envelope: &str) -> anyhow::Result<()> {

@@ -1,10 +1,11 @@
 //! `dossierd log`: lists the versions of a feature's artifacts, newest first.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::time::SystemTime;
 
 use owo_colors::OwoColorize as _;
 
-use crate::cli::args::LogArgs;
+use crate::cli::args::{LogArgs, Moment, RangeArgs};
 use crate::cli::daemon::query::FeatureQuery;
 use crate::cli::exit::CommandExit;
 use crate::cli::local::history::LocalHistory;
@@ -14,36 +15,62 @@ use crate::history::compare::list_versions;
 use crate::wire::history::{VersionEndKind, VersionItem, VersionList};
 
 pub(crate) fn run(args: &LogArgs) -> anyhow::Result<CommandExit> {
+    let is_short = args.range.since.is_none() && std::io::stdout().is_terminal();
+    let limit = args.number.unwrap_or(if is_short { NEWEST_ON_TERMINAL } else { MAX_VERSIONS });
+    let is_all = args.range.since.is_none() && args.range.until.is_none();
+    // Those that are too new are left out afterwards.
+    let requested = if is_all { limit } else { MAX_VERSIONS };
     let query = FeatureQuery::run(&args.feature, |scope| {
         scope
             .request_path("/api/dossier/versions")
-            .with("limit", &args.number.to_string())
+            .with("limit", &requested.to_string())
             .with_optional("artifact_key", args.name.as_deref())
     })?;
     if let Some(query) = query {
-        if args.feature.project.json {
+        if args.feature.project.json && is_all {
             output::print_body(&query.response.body)?;
         } else {
-            print(&query.response.parse()?)?;
+            show(args, query.response.parse()?, usize::from(limit))?;
         }
         return query.finish();
     }
     let local = LocalHistory::open(&args.feature)?;
     let selected = args.name.as_deref().map(|name| local.history.select(name)).transpose()?;
     let paths: Vec<RelPath> = selected.unwrap_or_default();
-    let (versions, omitted) = list_versions(&local.history, &paths, usize::from(args.number));
+    let (versions, omitted) = list_versions(&local.history, &paths, usize::from(requested));
     let list = VersionList {
         feature_slug: local.feature.dossier.context.feature_slug.as_str().into(),
         stored_seq: local.reader.counts()?.unwrap_or_default().stored_seq,
         versions,
         omitted,
     };
-    if args.feature.project.json {
-        output::print_json(&list)?;
-    } else {
-        print(&list)?;
-    }
+    show(args, list, usize::from(limit))?;
     Ok(local.target.finish())
+}
+
+/// Number of versions that are listed on a terminal, and at most.
+const NEWEST_ON_TERMINAL: u16 = 50;
+const MAX_VERSIONS: u16 = 5_000;
+
+/// Prints the versions of the range, the newest `limit` of them.
+fn show(args: &LogArgs, mut list: VersionList<'_>, limit: usize) -> anyhow::Result<()> {
+    let RangeArgs { since, until } = &args.range;
+    let now = SystemTime::now();
+    let is_within = |version: &VersionItem| {
+        let is_after = |moment: &Moment| match (moment.seq(), moment.time(now), version.from_seq) {
+            (Some(seq), _, from) => from.is_some_and(|from| from > seq),
+            (None, Some(time), _) => version.from > time,
+            (None, None, _) => false,
+        };
+        since.as_ref().is_none_or(is_after) && !until.as_ref().is_some_and(is_after)
+    };
+    list.versions.retain(is_within);
+    list.omitted += list.versions.len().saturating_sub(limit) as u64;
+    list.versions.truncate(limit);
+    if args.feature.project.json {
+        return Ok(output::print_json(&list)?);
+    }
+    print(&list)
 }
 
 fn print(list: &VersionList<'_>) -> anyhow::Result<()> {

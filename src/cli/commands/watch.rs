@@ -2,15 +2,17 @@
 
 use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::bail;
 use owo_colors::OwoColorize as _;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::cli::args::WatchArgs;
+use crate::cli::args::{RangeArgs, WatchArgs};
+use crate::cli::daemon::connection::DaemonConnection;
 use crate::cli::daemon::event_commands::EventCommands;
+use crate::cli::daemon::event_range::{EventRange, RangePosition};
 use crate::cli::daemon::line_counts::LineCounts;
 use crate::cli::daemon::{autostart, connection};
 use crate::cli::exit::CommandExit;
@@ -46,7 +48,18 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
         note_history(&dirs);
     }
     exit_on_signal_or_closed_pipe("");
-    new_runtime()?.block_on(async {
+    let RangeArgs { since, until } = &args.range;
+    let range = if since.is_some() || until.is_some() {
+        let mut connection = DaemonConnection::connect(&args.selection.project.socket)?;
+        EventRange::find(&mut connection, since.as_ref(), until.as_ref(), "now")?
+    } else {
+        EventRange::default()
+    };
+    let time_left = range.time_left(SystemTime::now());
+    if time_left.is_some_and(|left| left.is_zero()) {
+        bail!("`--until` is a time in the past; `dossierd events` prints what happened before it");
+    }
+    let session = async {
         let mut client = Client::connect(&socket).await?;
         let mut watch = WatchSession::new(scope, args.selection.project.json);
         watch.commands = EventCommands::start(&args.exec, watch.json, &socket)?;
@@ -55,11 +68,11 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
         let status = watch.ensure_watched(&mut client).await?;
         connection::warn_on_version_mismatch(client.version());
         watch.reject_unknown_feature(&status)?;
-        let mut follower = match &args.since {
+        let mut follower = match since {
             None => Follower::new(&socket, &watch.print_state(&status)?),
-            Some(since) => {
+            Some(_) => {
                 watch.update_states(&status);
-                Follower::new(&socket, since)
+                Follower::new(&socket, &range.since)
             }
         };
         drop(client);
@@ -86,7 +99,17 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
                     };
                     follower = Follower::new(&socket, &since);
                 }
-                FollowEvent::Message(message) => watch.on_message(&message, &mut counts).await?,
+                FollowEvent::Message(message) => match range.position(&message.data)? {
+                    RangePosition::Within => watch.on_message(&message, &mut counts).await?,
+                    RangePosition::Last => {
+                        watch.on_message(&message, &mut counts).await?;
+                        watch.flush_burst()?;
+                        watch.out.flush()?;
+                        return Ok(CommandExit::Success);
+                    }
+                    RangePosition::Outside => {}
+                    RangePosition::After => return Ok(CommandExit::Success),
+                },
                 FollowEvent::Disconnected(_) => output::note(DISCONNECTED_NOTE),
                 FollowEvent::Reconnected => {
                     output::note(RECONNECTED_NOTE);
@@ -102,6 +125,12 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
                     }
                 }
             }
+        }
+    };
+    new_runtime()?.block_on(async {
+        match time_left {
+            None => session.await,
+            Some(left) => timeout(left, session).await.unwrap_or(Ok(CommandExit::Success)),
         }
     })
 }

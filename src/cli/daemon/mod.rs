@@ -3,6 +3,7 @@
 pub(crate) mod autostart;
 pub(crate) mod connection;
 pub(crate) mod event_commands;
+pub(crate) mod event_range;
 pub(crate) mod line_counts;
 pub(crate) mod log_file;
 pub(crate) mod query;

@@ -355,7 +355,7 @@ impl LocalTarget {
         let slugs: Vec<&str> = self.features.iter().map(|dir| dir.slug.as_str()).collect();
         match slugs.as_slice() {
             [] => "it has no features".to_owned(),
-            some => format!("it has {}", some.join(", ")),
+            some => format!("it has {}", labels::join_truncated(some)),
         }
     }
 

@@ -66,7 +66,48 @@ fn events_are_printed_as_text_and_json_with_filters() {
     assert_eq!(project.run_client(&["events", "--since", "now"]).assert_success().stdout, "");
     project
         .run_client(&["events", "--since", "yesterday"])
-        .assert_failure(2, "invalid cursor `yesterday`");
+        .assert_failure(2, "`yesterday` is not a moment");
+}
+
+#[test]
+fn moments_select_a_part_of_the_journal() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    for number in 0..40 {
+        write_file(&project.feature_dir().join("spec.md"), format!("# {number}\n").as_bytes());
+        daemon.export(FEATURE);
+    }
+    let all = project.run_client(&["events", "--json"]).assert_success().lines();
+    let seq_of = |event: &Value| event["seq"].as_u64().unwrap();
+    let seqs = |arguments: &[&str]| -> Vec<u64> {
+        let arguments = [&["events", "--json"], arguments].concat();
+        let lines = project.run_client(&arguments).assert_success().lines();
+        lines.iter().map(seq_of).collect()
+    };
+    let expected = |is_within: &dyn Fn(&Value) -> bool| -> Vec<u64> {
+        all.iter().filter(|event| is_within(event)).map(seq_of).collect()
+    };
+    let last = seq_of(all.last().unwrap());
+    assert_eq!(seqs(&["--since", "@3", "--until", "@7"]), [4, 5, 6, 7]);
+    assert_eq!(seqs(&["-n", "3"]), [last - 2, last - 1, last]);
+    assert_eq!(seqs(&["-n", "2", "--until", "@9"]), [8, 9]);
+    assert_eq!(seqs(&["--since", "1h"]), expected(&|_| true));
+    assert_eq!(seqs(&["--until", "1h"]), [0_u64; 0]);
+    // An event is within the millisecond that its time names.
+    for event in all.iter().step_by(7) {
+        let time = event["emitted_at"].as_str().unwrap();
+        let emitted = |one: &Value| one["emitted_at"].as_str().unwrap().to_owned();
+        assert_eq!(seqs(&["--since", time]), expected(&|one| *emitted(one) >= *time), "{time}");
+        assert_eq!(seqs(&["--until", time]), expected(&|one| *emitted(one) <= *time), "{time}");
+    }
+    // Following ends where the range does.
+    assert_eq!(seqs(&["--follow", "--since", "@3", "--until", "@5"]), [4, 5]);
+    let watched = project.run_client(&["watch", "--json", "--since", "@3", "--until", "@5"]);
+    let watched: Vec<u64> = watched.assert_success().lines().iter().map(seq_of).collect();
+    assert_eq!(watched, [4, 5]);
+    let past = project.run_client(&["watch", "--until", "1h"]);
+    past.assert_failure(1, "`--until` is a time in the past");
+    daemon.stop();
 }
 
 #[test]

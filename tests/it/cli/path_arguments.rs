@@ -46,6 +46,34 @@ fn path_selects_its_project_its_feature_or_a_single_feature() {
 }
 
 #[test]
+fn feature_of_the_current_directory_need_not_be_named() {
+    let project = Project::complete().file("kitty-specs/002-y/spec.md", "x");
+    let within =
+        |arguments: &[&str]| project.run(&[&["-C", "kitty-specs/001-x/tasks"], arguments].concat());
+    for arguments in [
+        &["artifacts"][..],
+        &["artifacts", "--missing", "--json"],
+        &["drift"],
+        &["log"],
+        &["baseline", "log"],
+        &["report", "-o", "-"],
+    ] {
+        let named = [arguments, &[FEATURE]].concat();
+        let (here, named) = (within(arguments).assert_success(), project.run(&named));
+        assert_eq!(here.stdout.lines().next(), named.stdout.lines().next(), "{arguments:?}");
+    }
+    let elsewhere = project.run(&["drift"]);
+    elsewhere.assert_failure(2, "no feature is named, and the current directory is in none");
+    assert!(elsewhere.stderr.contains("FEATURE, such as 001-x, 002-y"), "{elsewhere:?}");
+    // What is written is named.
+    for arguments in
+        [&["baseline", "accept"][..], &["baseline", "clear"], &["restore", "--deleted"]]
+    {
+        assert_eq!(within(arguments).code, 2, "{arguments:?}");
+    }
+}
+
+#[test]
 fn feature_is_given_as_slug_or_path_within_the_project_option() {
     let project = Project::complete().file("kitty-specs/002-y/spec.md", "x");
     let root = project.root.to_str().unwrap();

@@ -143,6 +143,30 @@ fn excluded_large_and_binary_files_are_listed_as_not_stored() {
 }
 
 #[test]
+fn log_lists_the_versions_between_two_moments() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    for number in 0..6 {
+        project.write(SPEC, format!("# {number}\n"));
+        wait_until_stored(&daemon);
+    }
+    let log = |arguments: &[&str]| -> Vec<u64> {
+        let arguments = [&["log", FEATURE, "spec.md", "--json"], arguments].concat();
+        let list = project.run_client(&arguments).assert_success().json();
+        let versions = list["versions"].as_array().unwrap();
+        versions.iter().map(|one| one["from_seq"].as_u64().unwrap()).collect()
+    };
+    let all = log(&[]);
+    assert_eq!(all.len(), 7);
+    let (since, until) = (format!("@{}", all[4]), format!("@{}", all[1]));
+    assert_eq!(log(&["--since", &since, "--until", &until]), all[1..4]);
+    assert_eq!(log(&["--since", &since, "-n", "2"]), all[..2]);
+    assert_eq!(log(&["--since", "1h"]), all);
+    assert_eq!(log(&["--until", "1h"]), [0_u64; 0]);
+    daemon.stop();
+}
+
+#[test]
 fn purge_removes_versions_and_status_reports_what_is_stored() {
     let project = Project::complete();
     let daemon = project.start_daemon();
