@@ -47,6 +47,9 @@ pub fn main() -> ExitCode {
         Err(error) => return report_usage_error(&error),
     };
     cli.color.apply();
+    if cli.utc {
+        render::time_text::set_utc();
+    }
     if cli.quiet {
         render::output::set_quiet();
     }

@@ -27,7 +27,7 @@ pub(super) use service::{
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::config::LogConfig;
@@ -47,6 +47,9 @@ pub(super) struct Cli {
     /// Print no notes and warnings; `check` prints nothing
     #[arg(long, short, global = true)]
     pub(super) quiet: bool,
+    /// Show all times in UTC instead of the local time
+    #[arg(long, global = true)]
+    pub(super) utc: bool,
     #[command(subcommand)]
     pub(super) command: CliCommand,
 }
@@ -194,6 +197,20 @@ pub(super) struct StatusArgs {
     /// Show only features with problems, and what they are
     #[arg(long)]
     pub(super) problems: bool,
+    /// Order of the features in the table
+    #[arg(long, value_name = "ORDER", value_enum, default_value_t = FeatureOrder::Trouble)]
+    pub(super) sort: FeatureOrder,
+}
+
+/// Order of the features in a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FeatureOrder {
+    /// Those with problems first, the worst at the top
+    Trouble,
+    /// By slug
+    Name,
+    /// The one that changed last first
+    Changed,
 }
 
 #[derive(Debug, Args)]

@@ -24,7 +24,7 @@ pub(in crate::cli) enum Moment {
     At(Timestamp),
 }
 
-/// A text is no moment.
+/// A text is not a moment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{}` is not a moment; use @N (after event N), a duration back (2h), a time \

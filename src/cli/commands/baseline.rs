@@ -15,7 +15,7 @@ use crate::cli::daemon::query;
 use crate::cli::daemon::query::{FeatureQuery, ProjectQuery};
 use crate::cli::exit::CommandExit;
 use crate::cli::local::target::{LocalTarget, ONE_TIME_SCAN_NOTE};
-use crate::cli::render::{labels, output, table};
+use crate::cli::render::{labels, output, table, time_text};
 use crate::cli::scope::Scope;
 use crate::core::baseline::accept::{AcceptError, OnCorruptBaseline, accept_state as core_accept};
 use crate::core::baseline::{Baseline, BaselineFile, BaselineScope};
@@ -279,7 +279,7 @@ fn print_baseline(detail: &BaselineDetail<'_>) -> anyhow::Result<()> {
         let artifacts = baseline.artifacts.as_ref().map(|list| list.len().to_string());
         writeln!(out)?;
         for (name, value) in [
-            ("accepted", baseline.captured_at.as_str()),
+            ("accepted", time_text::recent_text(&baseline.captured_at).as_str()),
             ("by node", baseline.captured_by.as_deref().unwrap_or("-")),
             ("artifacts", artifacts.as_deref().unwrap_or("not listed")),
             ("parity", &baseline.parity_hash_sha256.to_string()),
@@ -396,7 +396,7 @@ fn log(args: &FeatureArgs) -> anyhow::Result<CommandExit> {
     for entry in &entries {
         let text = |text: Option<&str>| escape_unprintable(text.unwrap_or("-")).into_owned();
         table.add_row([
-            text(entry.captured_at),
+            text(entry.captured_at.map(time_text::recent_text).as_deref()),
             text(entry.captured_by),
             entry.scope.to_string(),
             entry.artifacts.map_or("-".to_owned(), |count| count.to_string()),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::cli::args::DashboardArgs;
 use crate::cli::daemon::connection::{DaemonConnection, POLL_INTERVAL};
 use crate::cli::exit::CommandExit;
-use crate::cli::render::{output, table};
+use crate::cli::render::{output, table, time_text};
 use crate::cli::user_dirs::user_dirs;
 use crate::client::{ApiResponse, RequestPath, percent_encode, percent_encode_bytes};
 use crate::core::path::escape_unprintable;
@@ -75,9 +75,9 @@ fn print_sessions(response: &ApiResponse) -> anyhow::Result<()> {
     for session in &state.sessions {
         rows.add_row([
             escape_unprintable(&session.id),
-            session.started_at.to_string().into(),
-            session.last_used_at.to_string().into(),
-            session.expires_at.to_string().into(),
+            time_text::recent(session.started_at).into(),
+            time_text::recent(session.last_used_at).into(),
+            time_text::exact(session.expires_at).into(),
             escape_unprintable(&session.user_agent),
         ]);
     }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use crate::cli::args::{DaemonArgs, DeadLetterArgs, DeliveryArgs, DeliveryCommand};
 use crate::cli::daemon::connection::DaemonConnection;
 use crate::cli::exit::CommandExit;
-use crate::cli::render::{output, table};
+use crate::cli::render::{output, table, time_text};
 use crate::client::RequestPath;
 use crate::core::event::EVENT_TYPE_PREFIX;
 use crate::core::path::escape_unprintable;
@@ -74,7 +74,7 @@ fn format_list(list: &DeliveryList<'_>) -> String {
                 escape_unprintable(&event.feature_slug),
                 escape_unprintable(event_type),
                 event.tries.to_string().into(),
-                event.refused_at.to_string().into(),
+                time_text::recent(event.refused_at).into(),
                 format!("{}{retrying}", escape_unprintable(&event.error)).into(),
             ]);
         }
@@ -94,7 +94,7 @@ fn format_sink(sink: &SinkStatus<'_>) -> String {
         }
         DeliveryState::DeadLetters => "dead letters",
     };
-    let at = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
+    let at = |time: Option<Timestamp>| time.map(time_text::recent).unwrap_or_default();
     let mut text = format!(
         "{} to {}: {state}\n",
         escape_unprintable(&sink.sink),

@@ -8,7 +8,7 @@ use crate::cli::args::{HistoryArgs, HistoryCommand, HistoryPurgeArgs};
 use crate::cli::daemon::connection::DaemonConnection;
 use crate::cli::exit::CommandExit;
 use crate::cli::local::target::LocalTarget;
-use crate::cli::render::output;
+use crate::cli::render::{output, time_text};
 use crate::cli::scope::Scope;
 use crate::cli::user_dirs::user_dirs;
 use crate::client::RequestPath;
@@ -55,7 +55,7 @@ fn local_status() -> anyhow::Result<HistoryStatus> {
 fn print(status: &HistoryStatus) -> anyhow::Result<()> {
     let mut out = output::stdout_human();
     let time = |at: Option<crate::core::time::Timestamp>| {
-        at.map_or_else(|| "-".to_owned(), |at| at.to_string())
+        at.map_or_else(|| "-".to_owned(), time_text::recent)
     };
     let state = match (&status.error, status.enabled) {
         (_, false) => "off".to_owned(),

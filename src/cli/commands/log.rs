@@ -9,7 +9,7 @@ use crate::cli::args::{LogArgs, Moment, RangeArgs};
 use crate::cli::daemon::query::FeatureQuery;
 use crate::cli::exit::CommandExit;
 use crate::cli::local::history::LocalHistory;
-use crate::cli::render::{labels, output, table};
+use crate::cli::render::{labels, output, table, time_text};
 use crate::core::path::{RelPath, escape_unprintable};
 use crate::history::compare::list_versions;
 use crate::wire::history::{VersionEndKind, VersionItem, VersionList};
@@ -84,7 +84,7 @@ fn print(list: &VersionList<'_>) -> anyhow::Result<()> {
     for version in &list.versions {
         let lines = version.added_lines.zip(version.removed_lines);
         table.add_row([
-            version.from.to_string(),
+            time_text::recent(version.from),
             version.from_seq.map_or_else(|| "-".to_owned(), |seq| format!("@{seq}")),
             escape_unprintable(&version.artifact_key).into_owned(),
             version.size_bytes.to_string(),
@@ -104,7 +104,9 @@ fn state_text(version: &VersionItem) -> String {
     let mut words = Vec::new();
     match (version.until, version.end) {
         (None, _) => words.push("current".to_owned()),
-        (Some(at), Some(VersionEndKind::Deleted)) => words.push(format!("deleted {at}")),
+        (Some(at), Some(VersionEndKind::Deleted)) => {
+            words.push(format!("deleted {}", time_text::recent(at)))
+        }
         _ => {}
     }
     if version.in_baseline {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::cli::args::{ProjectArgs, StatusArgs};
+use crate::cli::args::{FeatureOrder, ProjectArgs, StatusArgs};
 use crate::cli::daemon::connection::{DaemonConnection, has_problem_status, is_connection_lost};
 use crate::cli::daemon::query;
 use crate::cli::exit::CommandExit;
@@ -95,14 +95,14 @@ fn finish(diagnostics: &ProjectDiagnostics, args: &StatusArgs) -> CommandExit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StatusView {
     /// A table of all features.
-    Table,
+    Table(FeatureOrder),
     /// A line for each feature with problems.
     Problems,
 }
 
 impl StatusArgs {
     fn view(&self) -> StatusView {
-        if self.problems { StatusView::Problems } else { StatusView::Table }
+        if self.problems { StatusView::Problems } else { StatusView::Table(self.sort) }
     }
 }
 
@@ -115,14 +115,14 @@ impl StatusView {
     ) -> String {
         let main = status_view::main_project(project, projects);
         match self {
-            Self::Table => status_view::project_view(project, main, width),
+            Self::Table(order) => status_view::project_view(project, main, order, width),
             Self::Problems => status_view::problems_view(project, main, None),
         }
     }
 
     fn render_feature(self, overview: &Overview<'_>) -> String {
         match self {
-            Self::Table => status_view::feature_view(overview),
+            Self::Table(_) => status_view::feature_view(overview),
             Self::Problems => match status_view::problem_line(overview) {
                 Some(line) => format!("{line}\n"),
                 None => format!("{}: no problems\n", escape_unprintable(&overview.feature_slug)),
@@ -365,7 +365,7 @@ fn follow(
         } else {
             let text = match view {
                 _ if !as_json => fetched.render(view, None),
-                StatusView::Table => FetchedStatus::json_without_uptime(fetched.response.parse()?)?,
+                StatusView::Table(_) => FetchedStatus::json_without_uptime(fetched.response.parse()?)?,
                 StatusView::Problems => {
                     FetchedStatus::json_without_uptime(fetched.json_of_problems()?)?
                 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use owo_colors::OwoColorize as _;
 
-use crate::cli::render::labels;
+use crate::cli::render::{labels, time_text};
 use crate::core::artifact::{ErrorReason, RequiredStatus};
 use crate::core::drift::{DriftState, Severity};
 use crate::core::event::{
@@ -13,7 +13,6 @@ use crate::core::event::{
 };
 use crate::core::feature_context::Completeness;
 use crate::core::path::escape_unprintable;
-use crate::core::time::Timestamp;
 use crate::wire::events::ReceivedEvent;
 use crate::wire::overview::Overview;
 
@@ -158,18 +157,16 @@ fn format_prefix(event: &ReceivedEvent, prefix: LinePrefix) -> String {
         (escape_unprintable(&event.project), escape_unprintable(&event.feature_slug));
     let (project, feature) = (project.dimmed(), feature.bold());
     match prefix {
-        LinePrefix::Live => format!("{}  {feature}", time_of_day(event.emitted_at).dimmed()),
-        LinePrefix::LiveProjects => {
-            format!("{}  {project}/{feature}", time_of_day(event.emitted_at).dimmed())
+        LinePrefix::Live => {
+            format!("{}  {feature}", time_text::of_day(event.emitted_at).dimmed())
         }
-        LinePrefix::Journal => format!("{}  {project}/{feature}", event.emitted_at.dimmed()),
+        LinePrefix::LiveProjects => {
+            format!("{}  {project}/{feature}", time_text::of_day(event.emitted_at).dimmed())
+        }
+        LinePrefix::Journal => {
+            format!("{}  {project}/{feature}", time_text::exact(event.emitted_at).dimmed())
+        }
     }
-}
-
-/// Returns the time of day in UTC.
-fn time_of_day(time: Timestamp) -> String {
-    let text = time.to_string();
-    format!("{}Z", text.get(11..19).unwrap_or_default())
 }
 
 fn format_indexed(artifact: &ArtifactIndexed) -> EventText {

@@ -10,3 +10,4 @@ pub(crate) mod status_view;
 pub(crate) mod stream_record;
 pub(crate) mod table;
 pub(crate) mod terminal;
+pub(crate) mod time_text;

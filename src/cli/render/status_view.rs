@@ -3,9 +3,10 @@
 
 use owo_colors::OwoColorize as _;
 
-use crate::cli::render::{labels, table};
+use crate::cli::args::FeatureOrder;
+use crate::cli::render::{labels, table, time_text};
 use crate::core::diagnostics::FileError;
-use crate::core::drift::DriftState;
+use crate::core::drift::{DriftState, Severity};
 use crate::core::feature::FeatureWatchState;
 use crate::core::feature_context::Completeness;
 use crate::core::path::escape_unprintable;
@@ -51,15 +52,42 @@ fn shown_features<'p, 's>(
     (shown, Some(line))
 }
 
+/// Sorts features, which are in the order of their slugs.
+fn sort_features(features: &mut [&Overview<'_>], order: FeatureOrder) {
+    match order {
+        FeatureOrder::Trouble => features.sort_by_key(|one| trouble_rank(one)),
+        FeatureOrder::Name => {}
+        FeatureOrder::Changed => {
+            features.sort_by_key(|one| std::cmp::Reverse(one.dossier_updated_at));
+        }
+    }
+}
+
+/// Returns how urgent a feature is, the most urgent first.
+fn trouble_rank(overview: &Overview<'_>) -> u8 {
+    let counts = !overview.archived;
+    match (overview.completeness_status, overview.drift.severity) {
+        (_, Some(Severity::Error)) => 0,
+        _ if counts && !overview.deleted_required.is_empty() => 1,
+        (Completeness::Incomplete, _) if counts => 2,
+        (_, Some(Severity::Warning)) => 3,
+        _ if problem_line(overview).is_some() => 4,
+        _ if counts => 5,
+        _ => 6,
+    }
+}
+
 /// Returns a header, a line for each feature, and the project's problems; of a worktree of `main` only the
 /// features that differ.
 pub(crate) fn project_view(
     project: &ProjectStatus<'_>,
     main: Option<&ProjectStatus<'_>>,
+    order: FeatureOrder,
     width: Option<usize>,
 ) -> String {
     let mut text = project_header(project) + "\n";
-    let (features, worktree) = shown_features(project, main);
+    let (mut features, worktree) = shown_features(project, main);
+    sort_features(&mut features, order);
     if let Some(line) = worktree {
         text.push_str(&format!("  {}\n", line.dimmed()));
     } else if features.is_empty() {
@@ -272,7 +300,7 @@ pub(crate) fn feature_view(overview: &Overview<'_>) -> String {
         );
     }
     lines.push(("watch", watch_label(overview.watch)));
-    let last_scan = overview.last_scanned_at.map(|at| at.to_string());
+    let last_scan = overview.last_scanned_at.map(time_text::recent);
     lines.push(("last scan", last_scan.unwrap_or_else(|| "none since the daemon started".into())));
     lines.push(("tree", overview.tree_hash_sha256.to_string()));
     lines.push(("parity", overview.parity_hash_sha256.to_string()));
@@ -304,7 +332,7 @@ fn baseline_label(overview: &Overview<'_>) -> String {
     let by = baseline.captured_by.as_deref().unwrap_or("-");
     let accepted = format!(
         "accepted {} by {}",
-        escape_unprintable(&baseline.captured_at),
+        escape_unprintable(&time_text::recent_text(&baseline.captured_at)),
         escape_unprintable(by)
     );
     if baseline.key_mismatch.is_empty() {

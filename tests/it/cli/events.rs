@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::client::RunningCommand;
 use crate::support::invariants::{JournalReader, assert_invariants};
 use crate::support::wait::wait_for;
-use crate::support::{FEATURE, Project, write_file};
+use crate::support::{COMMAND_TIMEOUT, FEATURE, Project, run, write_file};
 
 #[test]
 fn events_are_printed_as_text_and_json_with_filters() {
@@ -259,4 +259,24 @@ fn commands_that_need_a_daemon_exit_with_3() {
         run.assert_failure(3, "no daemon listens at");
         assert!(run.stderr.contains("`dossierd run`"), "the fix: {run:?}");
     }
+}
+
+#[test]
+fn times_are_local_and_utc_on_request() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    daemon.export(FEATURE);
+    let first_line = |arguments: &[&str]| {
+        let mut command = project.client_command(arguments);
+        command.env("TZ", "JST-9");
+        let output = run(command, COMMAND_TIMEOUT).assert_success().stdout;
+        output.split_whitespace().next().unwrap().to_owned()
+    };
+    let local = first_line(&["events"]);
+    assert!(local.ends_with("+09:00"), "{local}");
+    // A time that is shown can be given.
+    let since = project.run_client(&["events", "--since", &local]).assert_success().stdout;
+    let utc = first_line(&["events", "--utc"]);
+    assert!(utc.ends_with('Z') && since.starts_with(&utc), "{utc}: {since}");
+    daemon.stop();
 }

@@ -340,3 +340,29 @@ fn problems_are_listed_with_their_reasons_until_they_end() {
     daemon.stop();
     assert_eq!(slugs(&["status", "--problems", "--json"]), ["002-y", "003-z"]);
 }
+
+#[test]
+fn features_are_sorted_by_trouble_name_or_change() {
+    let project = Project::complete()
+        .file("kitty-specs/002-y/spec.md", "x")
+        .file("kitty-specs/003-z/spec.md", "x");
+    project.write("kitty-specs/003-z/plan.md", "x");
+    let daemon = project.start_daemon();
+    for slug in ["001-x", "002-y", "003-z"] {
+        project.run_client(&["baseline", "accept", slug]).assert_success();
+    }
+    fs::remove_file(project.root.join("kitty-specs/003-z/plan.md")).unwrap();
+    write_file(&project.feature_dir().join("spec.md"), b"# Changed\n");
+    daemon.get_json("/api/status?sync=true");
+    let order = |arguments: &[&str]| -> Vec<String> {
+        let output = project.run_client(&[&["status"], arguments].concat()).assert_success();
+        let slugs = output.stdout.lines().filter_map(|line| line.split_whitespace().next());
+        slugs.filter(|word| word.starts_with("00")).map(str::to_owned).collect()
+    };
+    // A required document that was accepted is missing; one never existed; one has changed.
+    assert_eq!(order(&[]), ["003-z", "002-y", "001-x"]);
+    assert_eq!(order(&["--sort", "trouble"]), order(&[]));
+    assert_eq!(order(&["--sort", "name"]), ["001-x", "002-y", "003-z"]);
+    assert_eq!(order(&["--sort", "changed"])[2], "002-y");
+    daemon.stop();
+}

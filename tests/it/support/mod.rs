@@ -179,7 +179,10 @@ impl Project {
     fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(&self.root).env_clear().env("HOME", self.home());
-        command.env("LOGNAME", "tester").env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+            .env("TZ", "UTC")
+            .env("LOGNAME", "tester")
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.envs(self.vars.iter().map(|(name, value)| (name, value)));
         command
     }
