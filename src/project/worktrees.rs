@@ -78,7 +78,7 @@ pub(super) fn watched_dirs(git_dir: &Path) -> Vec<PathBuf> {
     dirs.chain(exists.then(|| parent.clone())).collect()
 }
 
-/// Returns true for a path that [`find`] depends on.
+/// Returns true for a path on which the list of worktrees depends.
 #[must_use]
 pub fn is_worktree_path(path: &Path) -> bool {
     let parent = path.parent();
@@ -93,7 +93,7 @@ pub(super) fn is_gitdir_file(path: &RelPath) -> bool {
     path.file_name() == GITDIR_FILE.as_bytes() && is_metadata(path)
 }
 
-/// Returns true for a path below the root that [`find`] depends on.
+/// Returns true for such a path below the root.
 pub(super) fn is_metadata(path: &RelPath) -> bool {
     let path = path.as_bytes().strip_prefix(b".git/").unwrap_or_default();
     path.starts_with(WORKTREES_DIR.as_bytes())

@@ -103,6 +103,6 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(3);
         let ago = |hours| Moment::Ago(Duration::from_hours(hours)).time(now);
         assert_eq!(ago(2), Timestamp::from_millis(3_600_000));
-        assert_eq!(ago(4), Timestamp::from_millis(0));
+        assert_eq!(ago(4), Timestamp::from_millis(-3_600_000));
     }
 }

@@ -2,8 +2,9 @@
 
 use std::ffi::OsString;
 use std::ops::{Deref, DerefMut};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 use crate::cli::user_dirs::user_dirs;
@@ -13,7 +14,8 @@ use crate::project::LoneFeature;
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct SocketArgs {
     /// Path of the daemon's socket
-    #[arg(long, env = "DOSSIERD_SOCKET", hide_env_values = true, value_name = "PATH")]
+    // An empty variable is none.
+    #[arg(long, env = "DOSSIERD_SOCKET", hide_env_values = true, value_name = "PATH", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub(in crate::cli) socket: Option<PathBuf>,
 }
 
@@ -115,18 +117,23 @@ pub(in crate::cli) struct OptionalFeatureArgs {
 }
 
 impl SocketArgs {
+    /// Returns the path that is named: an empty variable names none.
+    pub(in crate::cli) fn named(&self) -> Option<&Path> {
+        self.socket.as_deref().filter(|path| !path.as_os_str().is_empty())
+    }
+
     /// Returns the path of the socket at which a daemon that is started now listens.
     pub(in crate::cli) fn path_of_new_daemon(&self) -> anyhow::Result<PathBuf> {
-        match &self.socket {
-            Some(path) => Ok(path.clone()),
+        match self.named() {
+            Some(path) => Ok(path.to_owned()),
             None => Ok(user_dirs()?.socket_path()),
         }
     }
 
     /// Returns the path of the socket: the argument, or where a daemon can be found.
     pub(in crate::cli) fn path(&self) -> anyhow::Result<PathBuf> {
-        match &self.socket {
-            Some(path) => Ok(path.clone()),
+        match self.named() {
+            Some(path) => Ok(path.to_owned()),
             None => Ok(user_dirs()?.find_socket()),
         }
     }

@@ -129,7 +129,7 @@ fn follow(
     since: &str,
 ) -> anyhow::Result<()> {
     let mut follower = Follower::with_path(socket, printer.request.clone(), since);
-    let printed = async {
+    let printing = async {
         loop {
             let event = match tokio::time::timeout(std::time::Duration::ZERO, follower.next()).await
             {
@@ -163,8 +163,8 @@ fn follow(
     };
     new_runtime()?.block_on(async {
         match range.time_left(SystemTime::now()) {
-            None => printed.await,
-            Some(left) => tokio::time::timeout(left, printed).await.unwrap_or(Ok(())),
+            None => printing.await,
+            Some(left) => tokio::time::timeout(left, printing).await.unwrap_or(Ok(())),
         }
     })
 }

@@ -105,7 +105,7 @@ fn state_text(version: &VersionItem) -> String {
     match (version.until, version.end) {
         (None, _) => words.push("current".to_owned()),
         (Some(at), Some(VersionEndKind::Deleted)) => {
-            words.push(format!("deleted {}", time_text::recent(at)))
+            words.push(format!("deleted {}", time_text::recent(at)));
         }
         _ => {}
     }

@@ -365,7 +365,9 @@ fn follow(
         } else {
             let text = match view {
                 _ if !as_json => fetched.render(view, None),
-                StatusView::Table(_) => FetchedStatus::json_without_uptime(fetched.response.parse()?)?,
+                StatusView::Table(_) => {
+                    FetchedStatus::json_without_uptime(fetched.response.parse()?)?
+                }
                 StatusView::Problems => {
                     FetchedStatus::json_without_uptime(fetched.json_of_problems()?)?
                 }

@@ -4,7 +4,6 @@
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::cli::args::Moment;
 use crate::cli::daemon::connection::DaemonConnection;
@@ -122,8 +121,7 @@ fn find_time(connection: &mut DaemonConnection, begin: Timestamp) -> anyhow::Res
     let mut first_after = |since: &str| -> anyhow::Result<Option<EventMoment>> {
         let path = RequestPath::new("/api/events").with("since", since).with("limit", "1");
         let page: JournalPage = connection.get_json(&path)?;
-        let event =
-            page.events.first().map(|event: &Box<RawValue>| serde_json::from_str(event.get()));
+        let event = page.events.first().map(|event| serde_json::from_str(event.get()));
         Ok(event.transpose()?)
     };
     let Some(oldest) = first_after("start")? else {

@@ -252,6 +252,15 @@ pub(crate) fn feature_view(overview: &Overview<'_>) -> String {
             ),
         ),
         (
+            "  because",
+            overview
+                .unknown_reason
+                .as_deref()
+                .map(escape_unprintable)
+                .unwrap_or_default()
+                .into_owned(),
+        ),
+        (
             "artifacts",
             format!(
                 "{} present of {} listed",
@@ -261,6 +270,7 @@ pub(crate) fn feature_view(overview: &Overview<'_>) -> String {
         ),
         ("drift", drift),
     ];
+    lines.retain(|(name, text)| *name != "  because" || !text.is_empty());
     let lists = &overview.drift.lists;
     for (name, keys) in [
         ("  missing", &lists.missing_in_local),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::args::SocketArgs;
+use crate::cli::commands::doctor::features::check_features;
 use crate::cli::commands::doctor::finding::Findings;
 use crate::cli::daemon::connection::{DaemonConnection, is_not_running};
 use crate::client::RequestPath;
@@ -191,6 +192,7 @@ fn check_status(findings: &mut Findings, status: &Status<'_>) {
         findings.warning("delivery", message, fix);
     }
     check_watch_states(findings, status);
+    check_features(findings, status);
 }
 
 fn check_inotify_usage(findings: &mut Findings, usage: &InotifyStatus) {

@@ -4,6 +4,7 @@
 //! nothing itself; connecting to a socket of systemd starts the service.
 
 mod daemon;
+mod features;
 mod files;
 mod finding;
 mod git;

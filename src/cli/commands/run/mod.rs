@@ -40,7 +40,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<CommandExit> {
         config,
         user_dirs: dirs,
         projects: args.projects.clone(),
-        socket: args.socket.socket.clone(),
+        socket: args.socket.named().map(std::path::Path::to_owned),
         on_config_applied: Box::new(on_config_applied),
     })?;
     Ok(CommandExit::Success)
