@@ -17,6 +17,7 @@ const READ: &[&str] = &[
     "benches",
     "docs",
     "examples",
+    "integrations",
     "manifests",
     "src",
     "systemd",
@@ -46,8 +47,10 @@ const SKIPPED: &[&str] = &[
 ];
 
 /// Extensions of text files that are read as a whole; in Rust only comments and strings are.
-const WHOLE: &[&str] =
-    &["css", "html", "js", "json", "md", "mjs", "py", "service", "socket", "conf", "toml", "yaml"];
+const WHOLE: &[&str] = &[
+    "css", "html", "js", "json", "md", "mjs", "py", "service", "socket", "conf", "toml", "yaml",
+    "yml",
+];
 
 struct Banned {
     pattern: Regex,

@@ -4,6 +4,7 @@
 //! written to standard output, everything else to standard error. Text from files and from the
 //! daemon is escaped before it is printed.
 
+mod agent_hook;
 mod args;
 mod commands;
 mod daemon;
@@ -123,6 +124,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<CommandExit> {
         CliCommand::Delivery(args) => commands::delivery::run(args),
         #[cfg(feature = "mcp")]
         CliCommand::Mcp(args) => commands::mcp::run(args),
+        CliCommand::AgentHook(args) => commands::agent_hook::run(args),
         CliCommand::Completions(args) => commands::completions::print_completions(args),
         CliCommand::Man(args) => commands::completions::print_man_page(args),
     }

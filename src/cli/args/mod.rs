@@ -163,6 +163,12 @@ pub(super) enum CliCommand {
     /// scanned once for each call.
     #[cfg(feature = "mcp")]
     Mcp(McpArgs),
+    /// Answer a hook of a coding agent, for the plugin in `integrations/claude-code`
+    ///
+    /// Reads one JSON object from standard input and prints at most one. Exits with 0 whatever happens, so
+    /// that no hook disturbs the agent.
+    #[command(hide = true)]
+    AgentHook(AgentHookArgs),
     /// Print a shell completion script
     Completions(CompletionsArgs),
     /// Print the manual page
@@ -592,6 +598,21 @@ pub(super) struct McpArgs {
     /// Offer tools that accept baselines, restore files and add projects
     #[arg(long)]
     pub(super) allow_writes: bool,
+    #[command(flatten)]
+    pub(super) socket: SocketArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct AgentHookArgs {
+    /// Refuse once per state to stop while a feature is incomplete
+    #[arg(long)]
+    pub(super) enforce: bool,
+    /// Directory for what is remembered between hooks [default: the state directory]
+    #[arg(long, env = "CLAUDE_PLUGIN_DATA", hide_env_values = true, value_name = "DIR")]
+    pub(super) memory: Option<PathBuf>,
+    /// Directory whose project is examined if the agent works outside of all
+    #[arg(long, env = "CLAUDE_PROJECT_DIR", hide_env_values = true, value_name = "DIR")]
+    pub(super) fallback_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(super) socket: SocketArgs,
 }

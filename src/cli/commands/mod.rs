@@ -1,5 +1,6 @@
 //! The commands: one file or directory each. Commands do not import each other.
 
+pub(crate) mod agent_hook;
 pub(crate) mod artifacts;
 pub(crate) mod baseline;
 pub(crate) mod check;

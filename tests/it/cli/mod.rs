@@ -1,5 +1,6 @@
 //! The command line, with and without a daemon.
 
+mod agent_hook;
 mod artifacts;
 mod baseline;
 mod check;
@@ -12,6 +13,7 @@ mod events;
 pub(crate) mod examples;
 mod exec;
 mod feature;
+mod integrations;
 #[cfg(feature = "mcp")]
 mod mcp;
 mod notify;
