@@ -134,7 +134,11 @@ impl WantedVersion {
             let revision = Revision::parse(at).map_err(|error| invalid(error.to_string()))?;
             return Ok(Self::At { name: name.to_owned(), revision });
         }
-        let prefix = parameters.get_non_empty("hash").unwrap_or_default();
+        let Some(prefix) = parameters.get_non_empty("hash") else {
+            let hint = HintCode::InvalidRevision
+                .with_text("name a version by `hash`, or by `artifact_key` and `at`");
+            return Err(Problem::new(ProblemCode::BadRequest, "no version is named", hint));
+        };
         let parsed = HashPrefix::parse(prefix).map(Self::Hash);
         parsed.ok_or_else(|| {
             invalid(format!("`hash` must be 8 to 64 hexadecimal digits, not `{prefix}`"))
@@ -376,8 +380,13 @@ fn plan(
         .collect();
     plan_restore(&history, request, &tombstones, now()).map_err(|error| match &error {
         RestorePlanError::State(error) => state_problem(error),
-        RestorePlanError::Revision(_) | RestorePlanError::Nothing => {
+        RestorePlanError::Revision(_) => {
             Problem::new(ProblemCode::BadRequest, error.to_string(), HintCode::InvalidRevision)
+        }
+        RestorePlanError::Nothing => {
+            let hint =
+                HintCode::InvalidRevision.with_text("name artifacts in `items`, or set `deleted`");
+            Problem::new(ProblemCode::BadRequest, error.to_string(), hint)
         }
     })
 }

@@ -50,3 +50,20 @@ fn request_of_a_web_page_is_refused_at_the_socket() {
     assert_eq!(daemon.get("/healthz").status, 200);
     daemon.stop();
 }
+
+#[test]
+fn requests_that_select_no_version_are_refused_with_what_to_name() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    for (method, target, body, hint) in [
+        ("GET", "/api/dossier/content?feature=001-x", "", "by `hash`"),
+        ("GET", "/api/dossier/content?feature=001-x&at=now", "", "by `hash`"),
+        ("POST", "/api/dossier/restore?feature=001-x", "{\"items\": []}", "in `items`"),
+    ] {
+        let problem = daemon.request(method, target, body).assert_problem(400, "bad_request");
+        let found = problem["hint"].as_str().unwrap();
+        assert!(found.contains(hint), "{target}: {found}");
+        assert!(!problem["detail"].as_str().unwrap().contains("``"), "{problem}");
+    }
+    daemon.stop();
+}
