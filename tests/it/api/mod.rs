@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod baseline;
+mod clients;
 mod event_stream;
 mod limits;
 mod metrics;
