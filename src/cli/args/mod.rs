@@ -4,6 +4,7 @@
 
 mod check_outputs;
 mod color;
+mod examples;
 mod leading_options;
 mod moment;
 mod selection;
@@ -14,6 +15,8 @@ use std::path::PathBuf;
 
 pub(super) use check_outputs::{CheckFormat, CheckOutputs};
 pub(super) use color::Color;
+pub(super) use examples::examples_of;
+use examples::with_examples;
 use leading_options::move_leading_options;
 pub(super) use moment::Moment;
 pub(super) use selection::{
@@ -27,7 +30,7 @@ pub(super) use service::{
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::config::LogConfig;
@@ -58,7 +61,9 @@ impl Cli {
     /// Parses the arguments of this process.
     pub(super) fn parse_args() -> Result<Self, clap::Error> {
         let arguments = move_leading_options(std::env::args_os().collect());
-        let cli = Self::try_parse_from(arguments)?;
+        let mut command = with_examples(Self::command());
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         match &cli.command {
             CliCommand::Report(args) if args.feature.project.json => Err(Self::command().error(
                 ErrorKind::ArgumentConflict,
@@ -632,4 +637,54 @@ pub(super) struct ManArgs {
 
 fn parse_tree_hash(text: &str) -> Result<Digest, &'static str> {
     Digest::parse(text).ok_or("expected a tree hash: 64 lower-case hexadecimal digits")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+
+    use super::examples::EXAMPLES;
+    use super::*;
+
+    /// Collects the words of all visible commands.
+    fn visible(command: &Command, words: &str, found: &mut Vec<String>) {
+        found.push(words.to_owned());
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            visible(sub, format!("{words} {}", sub.get_name()).trim_start(), found);
+        }
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        let mut commands = Vec::new();
+        visible(&Cli::command(), "", &mut commands);
+        let without: Vec<&String> =
+            commands.iter().filter(|words| examples_of(words).is_empty()).collect();
+        assert!(without.is_empty(), "add examples to examples.rs: {without:?}");
+    }
+
+    #[test]
+    fn examples_are_valid_arguments_of_their_command() {
+        for (command, examples) in EXAMPLES {
+            for (example, what) in *examples {
+                if cfg!(not(feature = "mcp")) && *command == "mcp" {
+                    continue;
+                }
+                assert!(example.starts_with(command), "{example}");
+                assert!(what.chars().count() <= 70, "{what}");
+                // What a shell passes; quotes are around one argument with spaces only.
+                let arguments = example.split(['|', '>']).next().unwrap();
+                let mut words = vec!["dossierd"];
+                for (at, part) in arguments.split('\'').enumerate() {
+                    if at % 2 == 0 {
+                        words.extend(part.split_whitespace());
+                    } else {
+                        words.push(part);
+                    }
+                }
+                let parsed = Cli::command().try_get_matches_from(&words);
+                assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+            }
+        }
+    }
 }

@@ -128,6 +128,7 @@ fn help_version_man_pages_and_completions_cover_every_command() {
         assert!(top.stdout.contains(&format!("\n  {command} ")), "{command}: {}", top.stdout);
         let help = project.run(&[command, "--help"]).assert_success();
         assert!(help.stdout.contains("Usage: dossierd"), "{}", help.stdout);
+        assert!(help.stdout.contains("\nExamples:\n  dossierd "), "{}", help.stdout);
     }
     let check = project.run(&["check", "--help"]).assert_success().stdout;
     for code in ["78", "13", "12", "11", "10"] {
@@ -138,6 +139,13 @@ fn help_version_man_pages_and_completions_cover_every_command() {
     assert!(project.run(&["man"]).assert_success().stdout.contains(".TH dossierd 1"));
     let pages = project.root.join("pages");
     project.run(&["man", "--dir", "pages"]).assert_success();
+    for page in fs::read_dir(&pages).unwrap() {
+        let text = fs::read_to_string(page.unwrap().path()).unwrap();
+        for section in ["\"EXIT STATUS\"", "FILES", "ENVIRONMENT", "EXAMPLES"] {
+            assert!(text.contains(&format!("\n.SH {section}\n.TP\n")), "{section} in {text}");
+        }
+        assert!(!text.contains(".SH EXTRA"), "{text}");
+    }
     let pages: Vec<_> =
         fs::read_dir(pages).unwrap().map(|page| page.unwrap().file_name()).collect();
     for page in ["dossierd.1", "dossierd-check.1", "dossierd-baseline-accept.1"] {
