@@ -15,12 +15,12 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
-use live_daemon::{Daemon, Timings, ms, set_home};
+use live_daemon::{Daemon, Timings, cpu_time, ms, set_home};
 use project::{FILES, Source, promise};
 
 /// Number of connections that are opened and closed, and maximum p99 of requests after that.
@@ -34,6 +34,11 @@ const MAX_SYNCED: Duration = Duration::from_micros(500);
 /// Number of features of the project for `dossierd status`, and promised median.
 const FEATURES: usize = 412;
 const MAX_STATUS: Duration = Duration::from_millis(10);
+/// Time over which clients that follow without a change are measured, after the time in which they start; and the maximum
+/// of the processor time of each, in percent of a core.
+const IDLE_TIME: Duration = Duration::from_secs(20);
+const IDLE_START: Duration = Duration::from_secs(3);
+const MAX_IDLE_PERCENT: f64 = 1.0;
 /// Number of subscribers, edits that all of them receive, and promised median of the last.
 const SUBSCRIBERS: usize = 1_000;
 const BROADCAST_EDITS: usize = 20;
@@ -101,7 +106,46 @@ fn bench_status_command(scratch: &Path) -> anyhow::Result<()> {
     }
     println!("`dossierd status`, {FEATURES} features   {times}");
     promise_time("median", times.quantile(0.5), MAX_STATUS);
+    bench_idle_clients(&home, &root)?;
     daemon.stop()
+}
+
+/// Measures the processor time of `top` and, at the same time, of `watch` while nothing changes. `script` of util-linux
+/// provides a terminal for each.
+fn bench_idle_clients(home: &Path, root: &Path) -> anyhow::Result<()> {
+    let start = |name: &str| -> anyhow::Result<Child> {
+        let program = env!("CARGO_BIN_EXE_dossierd");
+        let line = format!("stty rows 50 cols 160; exec {program} {name}");
+        let mut command = Command::new("script");
+        set_home(&mut command, home).env("TERM", "xterm-256color").env("SHELL", "/bin/sh");
+        command.args(["-qec", &line, "/dev/null"]).current_dir(root);
+        // `script` ends with its input.
+        Ok(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?)
+    };
+    let mut clients = vec![("top", start("top")?), ("watch", start("watch")?)];
+    std::thread::sleep(IDLE_START);
+    let used = |client: &Child| -> anyhow::Result<Duration> {
+        let id = client.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
+        cpu_time(children.split_whitespace().next().context("the client ended")?.parse()?)
+    };
+    let measure = || clients.iter().map(|(_, client)| used(client)).collect::<Result<Vec<_>, _>>();
+    let before = measure()?;
+    std::thread::sleep(IDLE_TIME);
+    let after = measure()?;
+    for (index, (name, _)) in clients.iter().enumerate() {
+        let time = after[index].saturating_sub(before[index]);
+        let percent = 100.0 * time.as_secs_f64() / IDLE_TIME.as_secs_f64();
+        let what = format!(
+            "`dossierd {name}`, {FEATURES} features, nothing changes: {percent:.2} % of a core"
+        );
+        promise(&format!("{what}, at most {MAX_IDLE_PERCENT} %"), percent <= MAX_IDLE_PERCENT);
+    }
+    for (_, client) in &mut clients {
+        client.kill()?;
+        client.wait()?;
+    }
+    Ok(())
 }
 
 /// Measures requests on one connection.

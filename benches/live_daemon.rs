@@ -145,11 +145,7 @@ impl Daemon {
     /// Returns the CPU time of all threads, also of those that have ended, in the resolution of the
     /// kernel's accounting (10 ms).
     pub(crate) fn cpu_time(&self) -> anyhow::Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
-        let after_name = stat.rsplit_once(')').context("no name in stat")?.1;
-        let fields: Vec<&str> = after_name.split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        Ok(Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second())?)
+        cpu_time(self.pid)
     }
 
     /// Reads a number from a file in `/proc` for each thread.
@@ -263,4 +259,13 @@ impl Subscriber {
         ensure!(self.lines.read_line(&mut self.line)? > 0, "the stream ended");
         Ok(())
     }
+}
+
+/// Returns the CPU time of a process, as [`Daemon::cpu_time`] does.
+pub(crate) fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after_name = stat.rsplit_once(')').context("no name in stat")?.1;
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+    Ok(Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second())?)
 }

@@ -24,6 +24,8 @@ mod render;
 mod replace_file;
 mod runtime;
 mod scope;
+#[cfg(feature = "top")]
+mod top;
 mod user_dirs;
 
 use std::process::ExitCode;
@@ -97,6 +99,8 @@ fn dispatch(cli: &Cli) -> anyhow::Result<CommandExit> {
         CliCommand::Run(args) => commands::run::run(args),
         CliCommand::Status(args) => commands::status::run(args),
         CliCommand::Watch(args) => commands::watch::run(args),
+        #[cfg(feature = "top")]
+        CliCommand::Top(args) => commands::top::run(args),
         CliCommand::Events(args) => commands::events::run(args),
         CliCommand::Verify(args) => commands::verify::run(args),
         CliCommand::Rescan(args) => commands::rescan::run(args),

@@ -168,6 +168,10 @@ pub(super) const EXAMPLES: &[(&str, &[Example])] = &[
     ("delivery list", &[("delivery list", "show the webhook and its dead letters")]),
     ("delivery retry", &[("delivery retry --all", "send all dead letters again")]),
     ("delivery drop", &[("delivery drop --all", "delete all dead letters")]),
+    (
+        "top",
+        &[("top", "show this project on the whole screen"), ("top --mouse", "also with the mouse")],
+    ),
     ("mcp", &[("mcp", "serve an agent"), ("mcp --allow-writes", "also let it accept and restore")]),
     (
         "completions",

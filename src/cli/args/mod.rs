@@ -96,6 +96,14 @@ pub(super) enum CliCommand {
     /// process in the background. If the daemon does not watch the current project, it watches it
     /// until the daemon ends.
     Watch(WatchArgs),
+    /// Show all features and live events on the whole screen
+    ///
+    /// Begins with the features that need attention. Enter opens one: its artifacts, their contents, and
+    /// the difference from the baseline; `a` accepts a state, `r` restores an artifact, and `?` explains all
+    /// keys. The daemon is started as by `watch`; when it stops, the last state stays and is marked until it
+    /// is back.
+    #[cfg(feature = "top")]
+    Top(TopArgs),
     /// Print the event journal
     Events(EventsArgs),
     /// Compare the daemon's state with a new scan
@@ -246,6 +254,19 @@ pub(super) struct RangeArgs {
     /// Only what happened until this
     #[arg(long, value_name = "MOMENT")]
     pub(super) until: Option<Moment>,
+}
+
+#[cfg(feature = "top")]
+#[derive(Debug, Args)]
+pub(super) struct TopArgs {
+    /// Root of the project [default: that of the current directory]
+    #[arg(long, short, value_name = "ROOT")]
+    pub(super) project: Option<PathBuf>,
+    /// Let the mouse select rows and scroll
+    #[arg(long)]
+    pub(super) mouse: bool,
+    #[command(flatten)]
+    pub(super) socket: SocketArgs,
 }
 
 /// Runs a command for each event.
@@ -667,7 +688,9 @@ mod tests {
     fn examples_are_valid_arguments_of_their_command() {
         for (command, examples) in EXAMPLES {
             for (example, what) in *examples {
-                if cfg!(not(feature = "mcp")) && *command == "mcp" {
+                let is_left_out = cfg!(not(feature = "mcp")) && *command == "mcp"
+                    || cfg!(not(feature = "top")) && *command == "top";
+                if is_left_out {
                     continue;
                 }
                 assert!(example.starts_with(command), "{example}");

@@ -28,5 +28,7 @@ pub(crate) mod service;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod stop;
+#[cfg(feature = "top")]
+pub(crate) mod top;
 pub(crate) mod verify;
 pub(crate) mod watch;

@@ -22,9 +22,7 @@ use crate::history::restore::{RestoreStep, RestoreWrite, plan_restore};
 use crate::history::{open_store, record_present};
 use crate::project::OnPresentFile;
 use crate::wire::hint::HintCode;
-use crate::wire::history::{
-    RestoreItem, RestoreOutcome, RestoreRequest, RestoreResponse, RestoredFile,
-};
+use crate::wire::history::{RestoreItem, RestoreOutcome, RestoreRequest, RestoreResponse};
 
 pub(crate) fn run(args: &RestoreArgs) -> anyhow::Result<CommandExit> {
     if let Some(from) = &args.from {
@@ -112,23 +110,16 @@ fn print(response: &RestoreResponse) -> anyhow::Result<()> {
         writeln!(out, "nothing to restore")?;
     }
     for file in &response.files {
-        let verb = verb(file, response.dry_run);
+        let verb = match file.outcome {
+            RestoreOutcome::Restored if response.dry_run => "would restore",
+            outcome => labels::restore_outcome(outcome),
+        };
         let path = escape_unprintable(&file.relative_path);
         let hash = file.content_hash_sha256.as_ref().map(labels::short_hash).unwrap_or_default();
         let reason = file.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         writeln!(out, "{} {path} {}{}", verb.bold(), hash.dimmed(), escape_unprintable(&reason))?;
     }
     Ok(out.flush()?)
-}
-
-fn verb(file: &RestoredFile, dry_run: bool) -> &'static str {
-    match file.outcome {
-        RestoreOutcome::Restored if dry_run => "would restore",
-        RestoreOutcome::Restored => "restored",
-        RestoreOutcome::Unchanged => "unchanged",
-        RestoreOutcome::Renamed => "left out",
-        RestoreOutcome::Failed => "not restored",
-    }
 }
 
 /// Restores one file without a daemon.

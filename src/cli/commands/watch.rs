@@ -1,12 +1,10 @@
 //! `dossierd watch`: prints current problems, then events, without a gap between the two.
 
 use std::io::{self, IsTerminal as _, Write};
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::bail;
 use owo_colors::OwoColorize as _;
-use serde_json::json;
 use tokio::time::timeout;
 
 use crate::cli::args::{RangeArgs, WatchArgs};
@@ -14,6 +12,7 @@ use crate::cli::daemon::connection::DaemonConnection;
 use crate::cli::daemon::event_commands::EventCommands;
 use crate::cli::daemon::event_range::{EventRange, RangePosition};
 use crate::cli::daemon::line_counts::LineCounts;
+use crate::cli::daemon::watched_roots::WatchedRoots;
 use crate::cli::daemon::{autostart, connection};
 use crate::cli::exit::CommandExit;
 use crate::cli::exit_on_signal::exit_on_signal_or_closed_pipe;
@@ -23,9 +22,9 @@ use crate::cli::render::labels::{DISCONNECTED_NOTE, RECONNECTED_NOTE};
 use crate::cli::render::stream_record::{StateRecord, StreamRecord};
 use crate::cli::render::{output, status_view};
 use crate::cli::runtime::new_runtime;
-use crate::cli::scope::{Scope, root_text, roots_below};
+use crate::cli::scope::Scope;
 use crate::cli::user_dirs::user_dirs;
-use crate::client::{Client, FollowEvent, Follower, RequestPath, SseMessage};
+use crate::client::{Client, FollowEvent, Follower, SseMessage};
 use crate::config::{LoadedConfig, UserDirs};
 use crate::core::path::escape_unprintable;
 use crate::history::FILE_NAME;
@@ -39,8 +38,7 @@ const BURST_INTERVAL: Duration = Duration::from_millis(150);
 
 pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
     let scope = Scope::resolve(args.selection.feature.as_deref(), &args.selection.project)?;
-    let is_selected = scope.root.is_some() || scope.feature.is_some();
-    let below = if is_selected { Vec::new() } else { roots_below(&args.selection.project) };
+    let roots = WatchedRoots::new(&scope, &args.selection.project);
     let dirs = user_dirs()?;
     let has_history = dirs.state_dir.join(FILE_NAME).exists();
     let socket = autostart::ensure_running(&args.selection.project.socket)?;
@@ -61,11 +59,10 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
     }
     let session = async {
         let mut client = Client::connect(&socket).await?;
-        let mut watch = WatchSession::new(scope, args.selection.project.json);
+        let mut watch = WatchSession::new(scope, roots, args.selection.project.json);
         watch.commands = EventCommands::start(&args.exec, watch.json, &socket)?;
         watch.notifier = if args.notify { Some(Notifier::start()?) } else { None };
-        watch.roots_below = below;
-        let status = watch.ensure_watched(&mut client).await?;
+        let status = watch.roots.ensure(&mut client).await?;
         connection::warn_on_version_mismatch(client.version());
         watch.reject_unknown_feature(&status)?;
         let mut follower = match since {
@@ -83,7 +80,7 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
                     // The current state replaces the missing events; live events follow it.
                     let current = async {
                         let mut client = Client::connect(&socket).await?;
-                        watch.ensure_watched(&mut client).await
+                        watch.roots.ensure(&mut client).await
                     };
                     let since = match current.await {
                         Ok(status) => {
@@ -113,10 +110,10 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
                 FollowEvent::Disconnected(_) => output::note(DISCONNECTED_NOTE),
                 FollowEvent::Reconnected => {
                     output::note(RECONNECTED_NOTE);
-                    if watch.added {
+                    if watch.roots.was_added() {
                         let watched = async {
                             let mut client = Client::connect(&socket).await?;
-                            watch.ensure_watched(&mut client).await
+                            watch.roots.ensure(&mut client).await
                         };
                         // Disconnected again: retried after the next reconnect.
                         if let Err(error) = watched.await {
@@ -150,11 +147,8 @@ fn note_history(dirs: &UserDirs) {
 /// What is watched, the last known states, and where and how events are printed.
 struct WatchSession {
     scope: Scope,
-    /// The projects below the current directory, if it is in none.
-    roots_below: Vec<PathBuf>,
+    roots: WatchedRoots,
     json: bool,
-    /// True if the daemon watches the project because this command added it.
-    added: bool,
     states: LastStates,
     prefix: LinePrefix,
     /// Only for text on a terminal.
@@ -167,13 +161,12 @@ struct WatchSession {
 }
 
 impl WatchSession {
-    fn new(scope: Scope, json: bool) -> Self {
+    fn new(scope: Scope, roots: WatchedRoots, json: bool) -> Self {
         let is_grouped = !json && io::stdout().is_terminal();
         Self {
             scope,
-            roots_below: Vec::new(),
+            roots,
             json,
-            added: false,
             states: LastStates::default(),
             prefix: LinePrefix::Live,
             burst: is_grouped.then(EventBurst::default),
@@ -187,35 +180,6 @@ impl WatchSession {
                 Box::new(output::stdout_human())
             },
         }
-    }
-
-    /// Adds the project to the daemon if needed, and returns the current state.
-    async fn ensure_watched(&mut self, client: &mut Client) -> anyhow::Result<Status<'static>> {
-        let path = RequestPath::new("/api/status").with_sync();
-        let status: Status<'_> = client.get(&path).await?.parse()?;
-        let is_watched = |root: &PathBuf| {
-            let root = root_text(root);
-            status.projects.iter().any(|project| project.root == root)
-        };
-        let roots = self.scope.root.iter().chain(&self.roots_below);
-        let missing: Vec<PathBuf> = roots.filter(|root| !is_watched(root)).cloned().collect();
-        if missing.is_empty() {
-            return Ok(status);
-        }
-        let is_first = !std::mem::replace(&mut self.added, true);
-        for root in missing {
-            let body = serde_json::to_vec(&json!({"path": root_text(&root), "keep": false}))?;
-            client.post(&RequestPath::new("/api/projects"), body).await?;
-            if is_first {
-                let root = root.display();
-                output::note(&format!(
-                    "{root} is now watched until the daemon ends; run `dossierd project add` to keep \
-                     it"
-                ));
-            }
-        }
-        autostart::wait_until_ready(client).await?;
-        Ok(client.get(&path).await?.parse()?)
     }
 
     /// Fails if the daemon does not know the feature: there would never be an event of it.

@@ -9,3 +9,4 @@ pub(crate) mod log_file;
 pub(crate) mod query;
 pub(crate) mod root_names;
 pub(crate) mod systemctl;
+pub(crate) mod watched_roots;

@@ -10,6 +10,7 @@ use crate::core::feature::Feature;
 use crate::core::feature_context::Completeness;
 use crate::core::path::escape_unprintable;
 use crate::core::task_progress::TaskProgress;
+use crate::wire::history::RestoreOutcome;
 
 /// Printed when the connection to the daemon breaks; followed by [`RECONNECTED_NOTE`].
 pub(crate) const DISCONNECTED_NOTE: &str = "the connection to the daemon is lost; reconnecting";
@@ -135,4 +136,14 @@ pub(crate) fn feature_problems(feature: &Feature) -> Vec<String> {
         lines.push(feature.drift.detail.clone());
     }
     lines.iter().map(|line| escape_unprintable(line).into_owned()).collect()
+}
+
+/// Returns what was done about a file that was to be restored.
+pub(crate) fn restore_outcome(outcome: RestoreOutcome) -> &'static str {
+    match outcome {
+        RestoreOutcome::Restored => "restored",
+        RestoreOutcome::Unchanged => "unchanged",
+        RestoreOutcome::Renamed => "left out",
+        RestoreOutcome::Failed => "not restored",
+    }
 }

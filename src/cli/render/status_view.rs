@@ -28,7 +28,7 @@ pub(crate) fn main_project<'p, 's>(
 }
 
 /// Returns the features, of a worktree only those that differ from `main`, and the line about the others.
-fn shown_features<'p, 's>(
+pub(crate) fn shown_features<'p, 's>(
     project: &'p ProjectStatus<'s>,
     main: Option<&ProjectStatus<'_>>,
 ) -> (Vec<&'p Overview<'s>>, Option<String>) {
@@ -125,7 +125,7 @@ fn project_header(project: &ProjectStatus<'_>) -> String {
 }
 
 /// Returns the state of watching a project, with the number of directories and the reason.
-fn watch_text(watch: &WatchStatus<'_>) -> String {
+pub(crate) fn watch_text(watch: &WatchStatus<'_>) -> String {
     let state = match watch.state {
         ProjectWatchState::Live => "live".green().to_string(),
         ProjectWatchState::Rescanning => "rescanning".yellow().to_string(),
@@ -321,7 +321,7 @@ pub(crate) fn feature_view(overview: &Overview<'_>) -> String {
     text
 }
 
-fn watch_label(watch: FeatureWatchState) -> String {
+pub(crate) fn watch_label(watch: FeatureWatchState) -> String {
     match watch {
         FeatureWatchState::Live => "live".green().to_string(),
         FeatureWatchState::Settling => "settling: files are changing".cyan().to_string(),

@@ -22,5 +22,7 @@ mod projects;
 mod shared_baselines;
 mod status;
 mod terminal;
+#[cfg(feature = "top")]
+mod top;
 mod verify;
 mod watch;

@@ -1,0 +1,109 @@
+//! Asks the daemon, and turns its responses into inputs of the screen. Draws nothing.
+
+use std::path::Path;
+
+use crate::cli::render::{diff_view, labels, output};
+use crate::cli::top::input::{Input, RestoreAsked, TextId, TextKind, TopRequest};
+use crate::cli::top::rows::FeatureId;
+use crate::client::{Client, RequestPath, percent_encode};
+use crate::core::digest::Digest;
+use crate::core::path::escape_unprintable;
+use crate::wire::artifacts::ArtifactDetail;
+use crate::wire::baseline::{AcceptRequest, AcceptResponse};
+use crate::wire::history::{RestoreItem, RestoreRequest, RestoreResponse, StateDiff};
+
+/// Maximum number of bytes of a content that is shown; the rest is counted.
+const MAX_CONTENT_BYTES: usize = 1 << 20;
+
+/// Carries out a request, on a connection of its own; `None` if it is not one to the daemon.
+pub(super) async fn send(socket: &Path, request: TopRequest) -> Option<Input> {
+    let text = |error: anyhow::Error| format!("{error:#}");
+    Some(match request {
+        TopRequest::Artifacts(id) => {
+            let list = async {
+                let path = path("/api/dossier/artifacts", &id);
+                anyhow::Ok(Client::connect(socket).await?.get(&path).await?.parse()?)
+            };
+            let list = list.await.map_err(text);
+            Input::Artifacts(id, list)
+        }
+        TopRequest::Text(id) => {
+            let shown = get_text(socket, &id).await.map_err(text);
+            Input::Text(id, shown)
+        }
+        TopRequest::Accept(id, tree) => Input::Done(accept(socket, &id, tree).await.map_err(text)),
+        TopRequest::Restore(asked) => Input::Done(restore(socket, asked).await.map_err(text)),
+        TopRequest::Redraw | TopRequest::Suspend | TopRequest::Quit => return None,
+    })
+}
+
+fn path(path: &str, id: &FeatureId) -> RequestPath {
+    RequestPath::new(path).with("feature", &id.slug).with("project", &id.root_id)
+}
+
+async fn get_text(socket: &Path, id: &TextId) -> anyhow::Result<String> {
+    let mut client = Client::connect(socket).await?;
+    match &id.kind {
+        TextKind::Content(key) => {
+            let target = format!("/api/dossier/artifacts/{}", percent_encode(key));
+            let response = client.get(&path(&target, &id.feature)).await?;
+            Ok(content_text(&response.parse()?))
+        }
+        TextKind::Diff => {
+            let target = path("/api/dossier/diff", &id.feature);
+            let target = target.with("from", "baseline").with("to", "now");
+            let diff: StateDiff = client.get(&target).await?.parse()?;
+            Ok(diff_view::styled(&diff))
+        }
+    }
+}
+
+/// Returns the content, or why there is none.
+fn content_text(detail: &ArtifactDetail<'_>) -> String {
+    let Some(content) = &detail.content else {
+        let notice = detail.truncation_notice.as_deref();
+        let reason = detail.error_reason.map(|reason| reason.to_string());
+        return notice
+            .map(|text| escape_unprintable(text).into_owned())
+            .or(reason)
+            .unwrap_or_default();
+    };
+    let mut end = content.len().min(MAX_CONTENT_BYTES);
+    while !content.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut text = output::printable_lines(&content[..end]);
+    if end < content.len() {
+        text.push_str(&format!("\n\u{2026} {} more bytes", content.len() - end));
+    }
+    text
+}
+
+async fn accept(socket: &Path, id: &FeatureId, tree: Digest) -> anyhow::Result<String> {
+    let request =
+        AcceptRequest { tree_hash_sha256: Some(tree), replace_corrupt: true, scope: None };
+    let mut client = Client::connect(socket).await?;
+    let target = path("/api/dossier/baseline", id).with_sync();
+    let response = client.post(&target, serde_json::to_vec(&request)?).await?;
+    let accepted = response.parse::<AcceptResponse<'_>>()?.accepted;
+    Ok(format!("{}: accepted {} artifacts", id.slug, accepted.artifacts))
+}
+
+async fn restore(socket: &Path, asked: RestoreAsked) -> anyhow::Result<String> {
+    let item = RestoreItem { artifact_key: Some(asked.artifact_key), ..RestoreItem::default() };
+    let request = RestoreRequest {
+        items: vec![item],
+        force: asked.is_present,
+        tree_hash_sha256: Some(asked.tree),
+        ..RestoreRequest::default()
+    };
+    let mut client = Client::connect(socket).await?;
+    let target = path("/api/dossier/restore", &asked.feature).with_sync();
+    let response = client.post(&target, serde_json::to_vec(&request)?).await?;
+    let files = response.parse::<RestoreResponse>()?.files;
+    let lines = files.iter().map(|file| {
+        let reason = file.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        format!("{} {}{reason}", labels::restore_outcome(file.outcome), file.relative_path)
+    });
+    Ok(lines.collect::<Vec<_>>().join("; "))
+}
