@@ -1,12 +1,15 @@
 //! The views of `status`: a table of features, one feature in detail, and problems. The models come
 //! from the daemon or from a scan.
 
+use std::cmp::Reverse;
+
 use owo_colors::OwoColorize as _;
 
 use crate::cli::args::FeatureOrder;
+use crate::cli::evaluation::FeatureCheck;
 use crate::cli::render::{labels, table, time_text};
 use crate::core::diagnostics::FileError;
-use crate::core::drift::{DriftState, Severity};
+use crate::core::drift::DriftState;
 use crate::core::feature::FeatureWatchState;
 use crate::core::feature_context::Completeness;
 use crate::core::path::escape_unprintable;
@@ -55,26 +58,20 @@ pub(crate) fn shown_features<'p, 's>(
 /// Sorts features, which are in the order of their slugs.
 fn sort_features(features: &mut [&Overview<'_>], order: FeatureOrder) {
     match order {
-        FeatureOrder::Trouble => features.sort_by_key(|one| trouble_rank(one)),
+        FeatureOrder::Trouble => features.sort_by_key(|one| Reverse(trouble(one))),
         FeatureOrder::Name => {}
         FeatureOrder::Changed => {
-            features.sort_by_key(|one| std::cmp::Reverse(one.dossier_updated_at));
+            features.sort_by_key(|one| Reverse(one.dossier_updated_at));
         }
     }
 }
 
-/// Returns how urgent a feature is, the most urgent first.
-fn trouble_rank(overview: &Overview<'_>) -> u8 {
-    let counts = !overview.archived;
-    match (overview.completeness_status, overview.drift.severity) {
-        (_, Some(Severity::Error)) => 0,
-        _ if counts && !overview.deleted_required.is_empty() => 1,
-        (Completeness::Incomplete, _) if counts => 2,
-        (_, Some(Severity::Warning)) => 3,
-        _ if problem_line(overview).is_some() => 4,
-        _ if counts => 5,
-        _ => 6,
-    }
+/// Returns how bad the state of a feature is; what is unreadable is the worst.
+pub(crate) fn trouble(overview: &Overview<'_>) -> impl Ord + use<> {
+    let check = FeatureCheck::from_overview(overview);
+    let has_deletion = !overview.deleted_required.is_empty() && !overview.archived;
+    let is_seen = matches!(overview.watch, FeatureWatchState::Live | FeatureWatchState::Settling);
+    (check.unreadable, has_deletion, check.incomplete, check.drift, !is_seen, check.unknown)
 }
 
 /// Returns a header, a line for each feature, and the project's problems; of a worktree of `main` only the

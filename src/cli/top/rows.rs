@@ -2,9 +2,7 @@
 
 use std::cmp::Reverse;
 
-use crate::cli::evaluation::FeatureCheck;
-use crate::cli::render::status_view::{main_project, shown_features};
-use crate::core::feature::FeatureWatchState;
+use crate::cli::render::status_view::{main_project, shown_features, trouble};
 use crate::wire::overview::Overview;
 use crate::wire::status::{ProjectStatus, Status};
 
@@ -116,14 +114,6 @@ fn matches(project: &ProjectStatus<'_>, overview: &Overview<'_>, filter: &str) -
     filter.is_empty()
         || overview.feature_slug.to_lowercase().contains(filter)
         || project.project.to_lowercase().contains(filter)
-}
-
-/// Returns how bad the state of a feature is; what is unreadable is the worst.
-fn trouble(overview: &Overview<'_>) -> impl Ord + use<> {
-    let check = FeatureCheck::from_overview(overview);
-    let has_deletion = !overview.deleted_required.is_empty() && !overview.archived;
-    let is_seen = matches!(overview.watch, FeatureWatchState::Live | FeatureWatchState::Settling);
-    (check.unreadable, has_deletion, check.incomplete, check.drift, !is_seen, check.unknown)
 }
 
 /// Returns a number that is small for features with much to do, and large for those that count nothing.
