@@ -287,15 +287,17 @@ async fn find_stored_feature(
     root: Option<&str>,
     slug: &str,
 ) -> Option<(String, FeatureSlug)> {
-    let (root, slug) = (root?, FeatureSlug::new(slug.as_bytes())?);
-    let id = if root.starts_with('/') {
-        root_id(&Machine::current().id, root.as_bytes())
-    } else {
-        root.to_owned()
+    let (root, slug) = (root?.to_owned(), FeatureSlug::new(slug.as_bytes())?);
+    let reader = api.history.reader.clone();
+    let find = move || {
+        let id = if root.starts_with('/') {
+            root_id(&Machine::current().id, root.as_bytes())
+        } else {
+            root
+        };
+        reader.features(&id).is_ok_and(|all| all.contains(&slug)).then_some((id, slug))
     };
-    let (reader, feature) = (api.history.reader.clone(), id.clone());
-    let features = run_blocking(move || reader.features(&feature)).await.ok()?.ok()?;
-    features.contains(&slug).then_some((id, slug))
+    run_blocking(find).await.ok()?
 }
 
 /// What two states differ in, and the present contents that are not stored.

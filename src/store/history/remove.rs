@@ -235,12 +235,15 @@ fn thin_file(
         has_removed = true;
     }
     if has_removed {
-        transaction
-            .prepare_cached(
-                "DELETE FROM file WHERE id = ?1
-                 AND NOT EXISTS (SELECT 1 FROM version WHERE version.file = file.id)",
-            )?
-            .execute([file])?;
+        for table in ["restored", "file"] {
+            transaction
+                .prepare_cached(&format!(
+                    "DELETE FROM {table} WHERE (root_id, feature, path) =
+                         (SELECT root_id, feature, path FROM file WHERE id = ?1
+                          AND NOT EXISTS (SELECT 1 FROM version WHERE version.file = file.id))"
+                ))?
+                .execute([file])?;
+        }
     }
     Ok(())
 }

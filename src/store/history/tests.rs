@@ -343,6 +343,14 @@ fn what_was_restored_is_known_until_the_file_has_another_content() {
     store.record_restored(&file("a"), &one, 0).unwrap();
     store.record(vec![ended("a", 1, 100, VersionChange::Deleted)], 1).unwrap();
     assert_eq!(restored(&store, &slug("001-a")), None);
+    // With the last version of a file, what was restored to it is dropped.
+    store
+        .record(vec![current("a", 2, 200, b"one"), ended("a", 3, 300, VersionChange::Lost)], 3)
+        .unwrap();
+    store.record_restored(&file("a"), &one, 3).unwrap();
+    let never = Timestamp::from_millis(i64::MAX / 2_000_000).unwrap();
+    store.thin(0, 10, never, Duration::ZERO).unwrap();
+    assert_eq!((versions(&store, "a").len(), restored(&store, &slug("001-a"))), (0, None));
 }
 
 #[test]

@@ -199,6 +199,27 @@ fn purge_removes_versions_and_status_reports_what_is_stored() {
 }
 
 #[test]
+fn evictions_are_reported() {
+    let project = Project::complete().config("history: {max_bytes: 1 MiB}\n");
+    let daemon = project.start_daemon();
+    // Hashes do not compress well.
+    for number in 0..12_u8 {
+        let text: String = (0..4_000_u32)
+            .map(|k| crate::support::sha256(&[&[number][..], &k.to_le_bytes()].concat()) + "\n")
+            .collect();
+        project.write(&format!("kitty-specs/001-x/notes/{number}.md"), text);
+        wait_until_stored(&daemon);
+    }
+    let status = daemon.get_json("/api/history");
+    let evicted = status["evicted"].as_u64().unwrap();
+    assert!(evicted > 0 && !status["evicted_at"].is_null(), "{status:#}");
+    assert!(status["used_bytes"].as_u64() <= status["max_bytes"].as_u64(), "{status:#}");
+    let text = project.run_client(&["history", "status"]).assert_success().stdout;
+    assert!(text.contains(&format!("{evicted} versions, 0 of them named by a baseline")), "{text}");
+    daemon.stop();
+}
+
+#[test]
 fn nothing_is_stored_where_the_history_is_off() {
     let project = Project::complete().config("history: {enabled: false}\n");
     let daemon = project.start_daemon();

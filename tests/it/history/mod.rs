@@ -3,6 +3,7 @@
 mod commands;
 mod full_disk;
 mod git_apply;
+mod hostile_contents;
 mod random_edits;
 mod restore;
 
