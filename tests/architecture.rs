@@ -99,6 +99,7 @@ const PURE: &[Pure] = &[
             &["project", "MetadataKind"],
             &["project", "ProjectSettings"],
             &["project", "StateFiles"],
+            &["project", "Worktree"],
             &["project", "is_dossier_dir"],
             &["project", "is_dossiers_home"],
             &["project", "is_worktree_path"],

@@ -77,7 +77,7 @@ pub use project_config::WorktreeHandling;
 pub use root_dir::ReadError;
 pub use settings::{ConfiguredFeatures, ProjectSettings};
 pub use snapshot_file::{SnapshotDirs, SnapshotWrite};
-pub use worktrees::{Worktrees, is_worktree_path};
+pub use worktrees::{Worktree, Worktrees, is_worktree_path};
 
 use dossiers_dir::DossiersHome;
 use layouts::{KnownLayouts, RootLayouts};
@@ -398,6 +398,13 @@ impl Project {
     #[must_use]
     pub fn worktrees(&self) -> Option<&Worktrees> {
         self.worktrees.as_ref()
+    }
+
+    /// Returns true if the root is in the worktree with this git directory: its `.git` leads there.
+    #[must_use]
+    pub fn is_in_worktree(&self, git_dir: &Path) -> bool {
+        let own = self.git_dir.as_ref().and_then(|own| own.canonicalize().ok());
+        own.is_some() && own == git_dir.canonicalize().ok()
     }
 
     /// Returns a warning if not all worktrees are followed.

@@ -17,11 +17,20 @@ const MAX_FILE_BYTES: u64 = 64 << 10;
 /// Largest number of worktrees that are followed, in the order of their names.
 pub(super) const MAX_WORKTREES: usize = 16;
 
+/// A worktree, as the main work tree names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Worktree {
+    /// The same directory as the root of the project. It may not exist, or be something else.
+    pub root: PathBuf,
+    /// git's directory of the worktree.
+    pub git_dir: PathBuf,
+}
+
 /// The worktrees of a project.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Worktrees {
-    /// The same directory as the root in each of them, sorted. It may not exist.
-    pub roots: Vec<PathBuf>,
+    /// Those that are followed, by root.
+    pub followed: Vec<Worktree>,
     /// Number of further ones.
     pub omitted: usize,
 }
@@ -39,7 +48,7 @@ pub(super) fn find(root_dir: &RootDir, root: &Path, git_dir: &Path) -> io::Resul
     let mut names = names(git_dir)?;
     let omitted = names.len().saturating_sub(MAX_WORKTREES);
     names.truncate(MAX_WORKTREES);
-    let mut roots = Vec::new();
+    let mut followed = Vec::new();
     for name in names {
         let dir = git_dir.join(WORKTREES_DIR).join(name);
         // One that is being made has none yet.
@@ -49,12 +58,12 @@ pub(super) fn find(root_dir: &RootDir, root: &Path, git_dir: &Path) -> io::Resul
         let dot_git = without_parents(&dir.join(OsStr::from_bytes(text.trim_ascii())));
         if let Some(top) = dot_git.parent().filter(|_| dot_git.ends_with(".git")) {
             // `join` with nothing would add a slash.
-            roots.push(if below.as_os_str().is_empty() { top.to_owned() } else { top.join(below) });
+            let root = if below.as_os_str().is_empty() { top.to_owned() } else { top.join(below) };
+            followed.push(Worktree { root, git_dir: dir });
         }
     }
-    roots.sort_unstable();
-    roots.dedup();
-    Ok(Worktrees { roots, omitted })
+    followed.sort_unstable();
+    Ok(Worktrees { followed, omitted })
 }
 
 /// Returns a path without `..`. Resolving links would access the worktree, whose file system may not respond.
@@ -140,8 +149,13 @@ mod tests {
         }
         fs::create_dir_all(git_dir.join("worktrees/new")).unwrap();
         let worktrees = found("main", &git_dir);
-        assert_eq!(worktrees.roots, [top.join("one"), top.join("two")]);
-        assert_eq!(found("main/apps/web", &git_dir).roots[1], top.join("two/apps/web"));
+        let worktree = |root: &str, name: &str| Worktree {
+            root: top.join(root),
+            git_dir: git_dir.join("worktrees").join(name),
+        };
+        assert_eq!(worktrees.followed, [worktree("one", "b"), worktree("two", "a")]);
+        let below = found("main/apps/web", &git_dir).followed;
+        assert_eq!(below[1], worktree("two/apps/web", "a"));
         let of_worktree = found("one", &git_dir.join("worktrees/b"));
         assert_eq!(of_worktree, Worktrees::default(), "a worktree has none");
         for number in 0..MAX_WORKTREES {

@@ -44,6 +44,8 @@ pub(in crate::engine) struct ProjectContext {
     pub(in crate::engine) settings: Arc<ReconcileSettings>,
     pub(in crate::engine) project_settings: ProjectSettings,
     pub(in crate::engine) machine: Machine,
+    /// git's directory of the worktree that the root must be in, since only a file of the main one names the root.
+    pub(in crate::engine) worktree: Option<PathBuf>,
     /// Directory of the project's cookie files, watched on the same kernel queue.
     pub(in crate::engine) cookies: PathBuf,
     pub(in crate::engine) make_watcher: Arc<MakeWatcher>,
@@ -596,7 +598,15 @@ impl ProjectIo {
     fn open(&self) -> io::Result<Project> {
         let missions = self.settings.user_dirs.first().map(PathBuf::as_path);
         let settings = self.context.project_settings.clone();
-        Project::open(&self.settings.root, settings, &self.context.machine, missions)
+        let project =
+            Project::open(&self.settings.root, settings, &self.context.machine, missions)?;
+        match &self.context.worktree {
+            Some(git_dir) if !project.is_in_worktree(git_dir) => {
+                let text = format!("it is not the worktree of {}", git_dir.display());
+                Err(io::Error::new(io::ErrorKind::NotFound, text))
+            }
+            _ => Ok(project),
+        }
     }
 
     pub(in crate::engine) fn info(&self) -> ProjectInfo {
@@ -613,7 +623,7 @@ impl ProjectIo {
             layout_paths: project.watched_paths(),
             errors: project.errors.iter().cloned().chain(errors).collect(),
             warnings: warnings.into_iter().chain(project.worktree_warning()).collect(),
-            worktrees: project.worktrees().map(|found| found.roots.clone()),
+            worktrees: project.worktrees().map(|found| found.followed.clone()),
             remote: self.remote,
         }
     }

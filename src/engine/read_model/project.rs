@@ -38,8 +38,13 @@ pub struct ProjectWatchStatus {
 impl ProjectView {
     /// Returns true if both are work trees of one repository.
     fn is_related(&self, other: &Self) -> bool {
-        let group = |one: &Self| one.worktree_of.as_deref().unwrap_or(&one.root_id).to_owned();
-        (self.worktree_of.is_some() || other.worktree_of.is_some()) && group(self) == group(other)
+        (self.worktree_of.is_some() || other.worktree_of.is_some())
+            && self.main_id() == other.main_id()
+    }
+
+    /// Returns the identity of the main root of its repository, as far as that is watched.
+    fn main_id(&self) -> &str {
+        self.worktree_of.as_deref().unwrap_or(&self.root_id)
     }
 
     /// Returns the identities of the roots among `projects` that are work trees of the same repository and have

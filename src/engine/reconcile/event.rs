@@ -11,7 +11,7 @@ use crate::core::diagnostics::{FileError, SkippedDir};
 use crate::core::mounts::Mounts;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::pattern::Pattern;
-use crate::project::{FeatureDir, FeatureInputs, FeaturePatterns, LayoutPaths};
+use crate::project::{FeatureDir, FeatureInputs, FeaturePatterns, LayoutPaths, Worktree};
 use crate::scan::{Listing, PathState};
 use crate::watch::HintKind;
 
@@ -226,9 +226,8 @@ pub(in crate::engine) struct ProjectInfo {
     pub(in crate::engine) layout_paths: Arc<LayoutPaths>,
     pub(in crate::engine) errors: Vec<FileError>,
     pub(in crate::engine) warnings: Vec<String>,
-    /// The same directory as the root in the worktrees that are followed; `None` if it is not known which there
-    /// are.
-    pub(in crate::engine) worktrees: Option<Vec<PathBuf>>,
+    /// The worktrees that are followed; `None` if it is not known which there are.
+    pub(in crate::engine) worktrees: Option<Vec<Worktree>>,
     /// The remote file system that the root is on, if it is.
     pub(in crate::engine) remote: Option<&'static str>,
 }

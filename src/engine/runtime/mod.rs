@@ -12,6 +12,7 @@ mod sinks;
 mod startup;
 mod sync_waiters;
 mod watched_project;
+mod worktrees;
 
 pub use super::io::project_calls::ProjectCalls;
 pub use super::io::resolve::{resolve_dir, resolve_paths};

@@ -82,10 +82,12 @@ impl ProjectFactory {
         }
     }
 
-    /// Starts to watch a project; `stored` are its features in the store.
+    /// Starts to watch a project; `stored` are its features in the store. If `worktree` is given, it is git's
+    /// directory of the worktree that the root must be in.
     pub(super) fn start(
         &mut self,
         root: &Path,
+        worktree: Option<PathBuf>,
         stored: BTreeMap<FeatureSlug, StoredFeature>,
         pool: &CallPool,
         now: Tick,
@@ -107,6 +109,7 @@ impl ProjectFactory {
             settings: Arc::new(settings.for_reconciler()),
             project_settings: settings.project.clone(),
             machine: self.machine.clone(),
+            worktree,
             cookies,
             make_watcher,
             ancestors: self.ancestors.clone(),

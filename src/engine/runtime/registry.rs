@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::commit::Committer;
 use super::project_factory::ProjectFactory;
 use super::watched_project::WatchedProject;
+use super::worktrees::{WorktreeOf, find_worktrees};
 use crate::config::{Config, ProjectList};
 use crate::core::feature::DossierTimes;
 use crate::core::identity::root_id;
@@ -21,6 +22,7 @@ use crate::engine::clock::Tick;
 use crate::engine::command::{AddError, RemoveError};
 use crate::engine::ids::ProjectId;
 use crate::engine::io::call_pool::CallPool;
+use crate::engine::reconcile::event::ProjectInfo;
 use crate::engine::reconcile::feature::StoredFeature;
 use crate::project::FeatureDir;
 
@@ -30,13 +32,28 @@ pub(super) struct Registry {
     /// The list of projects that were added by command, as a file.
     list: Option<ProjectList>,
     pub(super) projects: BTreeMap<ProjectId, WatchedProject>,
-    /// Worktrees that are watched only because they are followed.
+    /// The worktrees of the projects, by root.
+    worktrees: BTreeMap<PathBuf, WorktreeOf>,
+    /// Those of them that are watched only because they are followed.
     followed: BTreeSet<PathBuf>,
+    /// What `worktrees` was found by.
+    seen: Vec<SeenProject>,
 }
+
+/// A project and what was known of its files.
+type SeenProject = (ProjectId, Arc<ProjectInfo>);
+type SeenProjectRef<'a> = (ProjectId, &'a Arc<ProjectInfo>);
 
 impl Registry {
     pub(super) fn new(factory: ProjectFactory, list: Option<ProjectList>) -> Self {
-        Self { factory, list, projects: BTreeMap::new(), followed: BTreeSet::new() }
+        Self {
+            factory,
+            list,
+            projects: BTreeMap::new(),
+            worktrees: BTreeMap::new(),
+            followed: BTreeSet::new(),
+            seen: Vec::new(),
+        }
     }
 
     /// Starts all projects that are to be watched.
@@ -80,49 +97,44 @@ impl Registry {
         pool: &CallPool,
         now: Tick,
     ) {
-        let has_worktrees = |one: &WatchedProject| {
-            one.main.is_some()
-                || one.state.info().worktrees.as_ref().is_some_and(|all| !all.is_empty())
+        let infos = || self.projects.iter().map(|(id, project)| (*id, project.state.info()));
+        let is_same = |(seen, now): (&SeenProject, SeenProjectRef<'_>)| {
+            seen.0 == now.0 && Arc::ptr_eq(&seen.1, now.1)
         };
-        if self.followed.is_empty() && !self.projects.values().any(has_worktrees) {
+        if self.seen.len() == self.projects.len() && self.seen.iter().zip(infos()).all(is_same) {
             return;
         }
-        let mut mains: BTreeMap<PathBuf, Arc<str>> = BTreeMap::new();
-        for project in self.projects.values() {
-            let main: Arc<str> = project.state.info().root_id.as_str().into();
-            match &project.state.info().worktrees {
-                Some(roots) => {
-                    mains.extend(roots.iter().map(|root| (root.clone(), Arc::clone(&main))));
-                }
-                // It is starting, or its root is away.
-                None => mains.extend(self.projects.values().filter_map(|other| {
-                    let is_of_it = other.main.as_ref() == Some(&main);
-                    is_of_it.then(|| (other.settings.root.clone(), Arc::clone(&main)))
-                })),
+        let projects = infos().map(|(_, info)| (&*info.root_id, info.worktrees.as_deref()));
+        self.worktrees = find_worktrees(projects, &self.worktrees);
+        let gone: Vec<PathBuf> = self
+            .followed
+            .iter()
+            .filter(|root| !self.worktrees.contains_key(*root))
+            .cloned()
+            .collect();
+        for root in gone {
+            self.followed.remove(&root);
+            let Some(id) = self.find(&root) else { continue };
+            let stopped = self.stop(id, pool);
+            let root_id = stopped.map(|project| project.state.info().root_id.clone());
+            let removed = committer.store.remove_project(&root, &root_id.unwrap_or_default());
+            if let Err(error) = removed {
+                warn!(root = %root.display(), %error, "the state of a worktree is not removed");
             }
         }
-        let ids: Vec<ProjectId> = self.projects.keys().copied().collect();
-        for id in ids {
-            let Some(project) = self.projects.get_mut(&id) else { continue };
-            let root = project.settings.root.clone();
-            let main = mains.remove(&root);
-            let is_followed = main.is_some();
-            project.set_main(main, self.followed.contains(&root));
-            if !is_followed && self.followed.remove(&root) {
-                let root_id = project.state.info().root_id.clone();
-                self.stop(id, pool);
-                if let Err(error) = committer.store.remove_project(&root, &root_id) {
-                    warn!(root = %root.display(), %error, "the state of a worktree is not removed");
-                }
-            }
+        let new: Vec<PathBuf> =
+            self.worktrees.keys().filter(|root| self.find(root).is_none()).cloned().collect();
+        for root in new {
+            self.followed.insert(root.clone());
+            self.start(&root, committer, pool, now);
         }
-        for (root, main) in mains {
-            let id = self.start(&root, committer, pool, now);
-            self.followed.insert(root);
-            if let Some(project) = self.projects.get_mut(&id) {
-                project.set_main(Some(main), true);
-            }
+        for project in self.projects.values_mut() {
+            let of = self.worktrees.get(&project.settings.root);
+            let is_only_followed = self.followed.contains(&project.settings.root);
+            project.set_main(of.map(|of| Arc::clone(&of.main)), is_only_followed);
         }
+        let infos = self.projects.iter().map(|(id, one)| (*id, Arc::clone(one.state.info())));
+        self.seen = infos.collect();
     }
 
     /// Adds a project with a canonical root: stored if `keep` is true, otherwise until the daemon stops.
@@ -140,9 +152,13 @@ impl Registry {
         } else {
             self.factory.extra_roots.insert(root.to_owned());
         }
-        self.followed.remove(root);
-        let known = self.find(root);
-        Ok(known.unwrap_or_else(|| self.start(root, committer, pool, now)))
+        let was_followed = self.followed.remove(root);
+        match self.find(root) {
+            // It is watched whatever its `.git` is.
+            Some(id) if was_followed => Ok(self.restart(id, committer, pool, now).unwrap_or(id)),
+            Some(id) => Ok(id),
+            None => Ok(self.start(root, committer, pool, now)),
+        }
     }
 
     /// Removes a project and its stored state. Its events stay in the journal.
@@ -274,7 +290,9 @@ impl Registry {
         now: Tick,
     ) -> ProjectId {
         let stored = self.load(root, committer, now);
-        let mut project = self.factory.start(root, stored, pool, now);
+        let git_dir = self.worktrees.get(root).filter(|_| self.followed.contains(root));
+        let git_dir = git_dir.map(|of| of.git_dir.clone());
+        let mut project = self.factory.start(root, git_dir, stored, pool, now);
         let id = project.id;
         // The root may have been moved before the directories above it were watched.
         project.state.probe_root();
@@ -294,15 +312,21 @@ impl Registry {
         Some(project)
     }
 
-    fn restart(&mut self, id: ProjectId, committer: &mut Committer, pool: &CallPool, now: Tick) {
-        let Some(former) = self.stop(id, pool) else {
-            return;
-        };
+    /// Returns the new number of the project.
+    fn restart(
+        &mut self,
+        id: ProjectId,
+        committer: &mut Committer,
+        pool: &CallPool,
+        now: Tick,
+    ) -> Option<ProjectId> {
+        let former = self.stop(id, pool)?;
         let root = former.settings.root.clone();
         let id = self.start(&root, committer, pool, now);
         if let Some(project) = self.projects.get_mut(&id) {
             project.continue_view(former);
         }
+        Some(id)
     }
 
     /// Returns the stored features of a project; none if they cannot be loaded.

@@ -123,3 +123,29 @@ fn worktrees_are_followed_after_a_restart_and_ignored_on_request() {
     projects(&daemon, 1);
     daemon.stop();
 }
+
+/// Any file of git's directory can name any directory: it is a worktree only if its own `.git` leads back.
+#[test]
+fn directory_that_is_not_the_worktree_is_neither_listed_nor_written_to() {
+    let project = spec_kit();
+    let other = spec_kit();
+    let worktree = add_worktree(&project, "one");
+    for (name, victim) in [("foreign", &other.root), ("again", &worktree)] {
+        let dir = project.root.join(".git/worktrees").join(name);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("gitdir"), format!("{}\n", victim.join(".git").display())).unwrap();
+    }
+    let daemon = project.start_daemon();
+    let all = projects(&daemon, 2);
+    let one = add_worktree(&project, "two");
+    let roots = |all: &[Value]| all.iter().map(|one| one["root"].clone()).collect::<Vec<_>>();
+    let all = [roots(&all), roots(&projects(&daemon, 3)[2..])].concat();
+    let expected = [&project.root, &worktree, &one].map(|root| json!(root));
+    assert_eq!(all, expected);
+    assert!(!other.root.join(".dossierd").exists(), "nothing is written there");
+    // One that is added by command is watched whatever it is.
+    let root = other.root.to_str().unwrap();
+    project.run_client(&["project", "add", root]).assert_success();
+    projects(&daemon, 4);
+    daemon.stop();
+}
