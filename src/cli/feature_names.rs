@@ -18,7 +18,7 @@ use crate::core::path::escape_unprintable;
 pub(super) struct NoFeatureNamed(String);
 
 /// Selects the feature of the current directory where none is named.
-fn select_here(names: Vec<&mut OsString>, project: &ProjectArgs) -> anyhow::Result<()> {
+fn select_current(names: Vec<&mut OsString>, project: &ProjectArgs) -> anyhow::Result<()> {
     for name in names.into_iter().filter(|name| name.is_empty()) {
         let here = LocalTarget::from_feature_name_lenient(OsStr::new("."), project);
         if here.is_err() {
@@ -41,7 +41,7 @@ fn select_here(names: Vec<&mut OsString>, project: &ProjectArgs) -> anyhow::Resu
 pub(super) fn expand_feature_names(command: &mut CliCommand) -> anyhow::Result<()> {
     // What a command that writes is to change is named.
     if let Some((names, project, NameForms::Any)) = feature_names(command) {
-        select_here(names, project)?;
+        select_current(names, project)?;
     }
     let Some((names, project, forms)) = feature_names(command) else { return Ok(()) };
     let mut names: Vec<&mut OsString> =

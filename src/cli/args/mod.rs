@@ -20,7 +20,7 @@ use examples::with_examples;
 use leading_options::move_leading_options;
 pub(super) use moment::Moment;
 pub(super) use selection::{
-    DaemonArgs, FeatureArgs, FeatureHereArgs, LoneArgs, OptionalFeatureArgs, ProjectArgs,
+    CurrentFeatureArgs, DaemonArgs, FeatureArgs, LoneArgs, OptionalFeatureArgs, ProjectArgs,
     SocketArgs,
 };
 pub(super) use service::{
@@ -372,7 +372,7 @@ pub(super) struct CheckArgs {
 #[derive(Debug, Args)]
 pub(super) struct ArtifactsArgs {
     #[command(flatten)]
-    pub(super) feature: FeatureHereArgs,
+    pub(super) feature: CurrentFeatureArgs,
     /// List only this class
     #[arg(long, value_name = "CLASS", value_parser = ARTIFACT_CLASSES)]
     pub(super) class: Option<String>,
@@ -411,7 +411,7 @@ pub(super) struct ShowArgs {
 #[derive(Debug, Args)]
 pub(super) struct DiffArgs {
     #[command(flatten)]
-    pub(super) feature: FeatureHereArgs,
+    pub(super) feature: CurrentFeatureArgs,
     /// Artifacts, by key or path in the feature; all if none is named
     #[arg(value_name = "KEY|PATH")]
     pub(super) names: Vec<String>,
@@ -429,7 +429,7 @@ pub(super) struct DiffArgs {
 #[derive(Debug, Args)]
 pub(super) struct LogArgs {
     #[command(flatten)]
-    pub(super) feature: FeatureHereArgs,
+    pub(super) feature: CurrentFeatureArgs,
     /// Artifact, by key or path in the feature; all if none is named
     #[arg(value_name = "KEY|PATH")]
     pub(super) name: Option<String>,
@@ -490,7 +490,7 @@ pub(super) struct HistoryPurgeArgs {
 #[derive(Debug, Args)]
 pub(super) struct DriftArgs {
     #[command(flatten)]
-    pub(super) feature: FeatureHereArgs,
+    pub(super) feature: CurrentFeatureArgs,
 }
 
 #[derive(Debug, Args)]
@@ -518,7 +518,7 @@ pub(super) struct DashboardArgs {
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
     #[command(flatten)]
-    pub(super) feature: FeatureHereArgs,
+    pub(super) feature: CurrentFeatureArgs,
     /// Output file; `-` is standard output
     #[arg(long, short, value_name = "FILE")]
     pub(super) output: PathBuf,
@@ -535,9 +535,9 @@ pub(super) enum BaselineCommand {
     /// Accept the current state as the baseline
     Accept(BaselineAcceptArgs),
     /// Show the baseline
-    Show(FeatureHereArgs),
+    Show(CurrentFeatureArgs),
     /// List the baseline and those that it replaced
-    Log(FeatureHereArgs),
+    Log(CurrentFeatureArgs),
     /// Remove the baseline
     Clear(FeatureArgs),
 }

@@ -68,9 +68,9 @@ pub(in crate::cli) struct FeatureArgs {
 
 /// Selects a feature: without a name, which is then empty, that of the current directory.
 #[derive(Debug)]
-pub(in crate::cli) struct FeatureHereArgs(FeatureArgs);
+pub(in crate::cli) struct CurrentFeatureArgs(FeatureArgs);
 
-impl Deref for FeatureHereArgs {
+impl Deref for CurrentFeatureArgs {
     type Target = FeatureArgs;
 
     fn deref(&self) -> &FeatureArgs {
@@ -78,13 +78,13 @@ impl Deref for FeatureHereArgs {
     }
 }
 
-impl DerefMut for FeatureHereArgs {
+impl DerefMut for CurrentFeatureArgs {
     fn deref_mut(&mut self) -> &mut FeatureArgs {
         &mut self.0
     }
 }
 
-impl FromArgMatches for FeatureHereArgs {
+impl FromArgMatches for CurrentFeatureArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         FeatureArgs::from_arg_matches(matches).map(Self)
     }
@@ -94,7 +94,7 @@ impl FromArgMatches for FeatureHereArgs {
     }
 }
 
-impl Args for FeatureHereArgs {
+impl Args for CurrentFeatureArgs {
     fn augment_args(command: Command) -> Command {
         FeatureArgs::augment_args(command).mut_arg("feature", |feature| {
             let help = "Feature, by slug or path [default: that of the current directory]";

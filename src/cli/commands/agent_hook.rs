@@ -112,24 +112,46 @@ fn scanned_text(root: &Path) -> anyhow::Result<Option<String>> {
     Ok(session_text(&project_status(&target, &features, &target.diagnostics())))
 }
 
+/// What changed since the last hook of a session, and the connection and memory by which that was found.
+struct SessionChanges {
+    store: SessionStore,
+    connection: DaemonConnection,
+    memory: SessionMemory,
+    lost: LostArtifacts,
+}
+
+impl SessionChanges {
+    /// Reads what changed; returns `None` if no daemon runs, or the session is not remembered yet.
+    fn read(
+        socket: &SocketArgs,
+        memory_dir: PathBuf,
+        input: &HookInput,
+        root: &Path,
+    ) -> anyhow::Result<Option<Self>> {
+        let store = SessionStore::open(memory_dir)?;
+        let Some(mut connection) = DaemonConnection::connect_if_running(socket)? else {
+            return Ok(None);
+        };
+        let Some(mut memory) = memory_of(&mut connection, &store, input, root)? else {
+            return Ok(None);
+        };
+        let mut lost = read_events(&mut connection, &mut memory)?;
+        memory.add_changed(std::mem::take(&mut lost.changed_features));
+        Ok(Some(Self { store, connection, memory, lost }))
+    }
+}
+
 fn on_tool_use(
     socket: &SocketArgs,
     memory_dir: PathBuf,
     input: &HookInput,
     root: &Path,
 ) -> anyhow::Result<Option<Value>> {
-    let store = SessionStore::open(memory_dir)?;
-    let Some(mut connection) = DaemonConnection::connect_if_running(socket)? else {
+    let Some(changes) = SessionChanges::read(socket, memory_dir, input, root)? else {
         return Ok(None);
     };
-    let Some(mut memory) = memory_of(&mut connection, &store, input, root)? else {
-        return Ok(None);
-    };
-    let lost = read_events(&mut connection, &mut memory)?;
-    let text = lost_text(&lost);
-    memory.add_changed(lost.changed_features);
-    store.save(&input.session_id, &memory)?;
-    Ok(text.map(|text| additional_context(input.event, &text)))
+    changes.store.save(&input.session_id, &changes.memory)?;
+    Ok(lost_text(&changes.lost).map(|text| additional_context(input.event, &text)))
 }
 
 fn on_stop(
@@ -138,15 +160,10 @@ fn on_stop(
     input: &HookInput,
     root: &Path,
 ) -> anyhow::Result<Option<Value>> {
-    let store = SessionStore::open(memory_dir)?;
-    let Some(mut connection) = DaemonConnection::connect_if_running(socket)? else {
+    let Some(changes) = SessionChanges::read(socket, memory_dir, input, root)? else {
         return Ok(None);
     };
-    let Some(mut memory) = memory_of(&mut connection, &store, input, root)? else {
-        return Ok(None);
-    };
-    let changed = read_events(&mut connection, &mut memory)?.changed_features;
-    memory.add_changed(changed);
+    let SessionChanges { store, mut connection, mut memory, .. } = changes;
     let status: Status<'_> = connection.get_json(&RequestPath::new("/api/status"))?;
     let Some(project) = find_root(&status, root) else { return Ok(None) };
     let current = std::env::current_dir()?;
