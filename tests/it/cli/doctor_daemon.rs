@@ -167,6 +167,36 @@ fn status_of_the_daemon_is_reported() {
 }
 
 #[test]
+fn features_that_cannot_be_evaluated_are_reported() {
+    let project = Project::complete()
+        .file("kitty-specs/002-y/spec.md", "x")
+        .file("kitty-specs/002-y/meta.json", "{\"mission\": \"sofware-dev\"}")
+        .file("kitty-specs/003-z/spec.md", "x")
+        .file("kitty-specs/003-z/meta.json", "{")
+        .file("kitty-specs/no\nfeature/spec.md", "x");
+    let daemon = project.start_daemon();
+    let ok = |found: &[Value]| found.iter().any(|one| one["check"] == "features");
+    let found = doctor(&project);
+    assert!(!ok(&found), "{found:#?}");
+    assert_finding(&found, "warning", "feature", "002-y: completeness is unknown: no manifest");
+    assert_finding(&found, "warning", "feature", "003-z: ");
+    assert_finding(&found, "warning", "layout", "is skipped");
+    project.run_client(&["baseline", "accept", FEATURE]).assert_success();
+    fs::write(project.baseline_file(), "{").unwrap();
+    daemon.get_json("/api/status?sync=true");
+    assert_finding(&doctor(&project), "warning", "feature", "001-x: its baseline is corrupt");
+    project.write(".kittify/missions/software-dev/expected-artifacts.yaml", "nonsense: 1\n");
+    daemon.get_json("/api/status?sync=true");
+    assert_finding(&doctor(&project), "error", "files", "nonsense");
+    daemon.stop();
+
+    let healthy = Project::complete();
+    let daemon = healthy.start_daemon();
+    assert!(ok(&doctor(&healthy)));
+    daemon.stop();
+}
+
+#[test]
 fn starting_daemon_is_ok() {
     let project = Project::complete();
     let daemon = project.start_daemon();

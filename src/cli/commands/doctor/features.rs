@@ -8,6 +8,7 @@ use crate::core::feature_context::Completeness;
 use crate::wire::overview::Overview;
 use crate::wire::status::{ProjectStatus, Status};
 
+const WARNING_FIX: &str = "change what it names, or leave it: the rest of the files is in use";
 /// Maximum number of features that are listed for one project.
 const MAX_FEATURES: usize = 10;
 
@@ -34,8 +35,8 @@ fn check_project(project: &ProjectStatus<'_>) -> Vec<Finding> {
     let errors = project.manifest_errors.iter();
     let errors = errors.map(|error| Finding::error("files", format!("{root}: {error}"), fix));
     let warnings = project.manifest_warnings.iter();
-    let warnings =
-        warnings.map(|warning| Finding::warning("files", format!("{root}: {warning}"), ""));
+    let warnings = warnings
+        .map(|warning| Finding::warning("files", format!("{root}: {warning}"), WARNING_FIX));
     let skipped = project.skipped.iter().map(|one| {
         let fix = "rename it, or exclude it in `features`";
         Finding::warning("layout", format!("{root}: {} is skipped: {}", one.name, one.reason), fix)
