@@ -170,7 +170,7 @@ fn status_of_the_daemon_is_reported() {
 fn features_that_cannot_be_evaluated_are_reported() {
     let project = Project::complete()
         .file("kitty-specs/002-y/spec.md", "x")
-        .file("kitty-specs/002-y/meta.json", "{\"mission\": \"sofware-dev\"}")
+        .file("kitty-specs/002-y/meta.json", "{\"mission\": \"no-such-mission\"}")
         .file("kitty-specs/003-z/spec.md", "x")
         .file("kitty-specs/003-z/meta.json", "{")
         .file("kitty-specs/no\nfeature/spec.md", "x");
