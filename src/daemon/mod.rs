@@ -53,6 +53,8 @@ pub use offline_projects::{OfflineProjectsError, add_project, list_projects, rem
 
 /// Timeout for a clean stop; after it the daemon exits without waiting for the engine.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The part of it that delivery and the history may take.
+const SINK_STOP_TIMEOUT: Duration = Duration::from_secs(4);
 /// Timeout for the runtime's remaining tasks after that.
 const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -279,12 +281,15 @@ async fn run_until_stopped(
     background_tasks.abort();
     dashboard.abort();
     notifier.notify_stopping();
-    let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
+    let begun = tokio::time::Instant::now();
+    // The history continues where it was: on a busy system its thread, of low priority, may not end in time.
+    let history = spawn_blocking(move || history.writer.stop());
     // Before the engine, which commits the delivery cursor and closes the journal.
-    let delivered = spawn_blocking(move || stop_sinks(&delivery, &history.writer));
-    let _ = timeout_at(deadline, delivered).await;
+    let delivered = spawn_blocking(move || lock(&delivery).stop());
+    let _ = timeout_at(begun + SINK_STOP_TIMEOUT, delivered).await;
     let _ = inbox.command(Command::Stop);
-    let result = timeout_at(deadline, engine).await;
+    let result = timeout_at(begun + STOP_TIMEOUT, engine).await;
+    let _ = timeout_at(begun + SINK_STOP_TIMEOUT, history).await;
     stop.send_replace(true);
     let _ = serving.await;
     match result {
@@ -302,11 +307,6 @@ fn unexpected_end_error(
         Ok(Ok(Err(error))) => error.into(),
         _ => DaemonError::EngineExited,
     }
-}
-
-fn stop_sinks(delivery: &Mutex<Delivery>, history: &HistoryWriter) {
-    lock(delivery).stop();
-    history.stop();
 }
 
 /// The writer of the history, and what others need of it.

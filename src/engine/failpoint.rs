@@ -1,4 +1,4 @@
-//! Failure injection for end-to-end tests: makes the engine thread hang, or a thread panic.
+//! Failure injection for end-to-end tests: makes a thread hang or panic.
 //!
 //! It is compiled only with debug assertions, so a release build neither reads the environment
 //! variables nor contains their names. It injects no other failure.
@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-/// Environment variable with the path of a file; the engine thread hangs while the file exists.
+/// Environment variable with the path of a file; while it exists, the thread that it names hangs, the engine if it
+/// is empty.
 const HANG_VARIABLE: &str = "DOSSIERD_TEST_HANG";
 
 /// How often a hanging thread checks whether the file still exists.
@@ -16,9 +17,15 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 static HANG_FILE: LazyLock<Option<PathBuf>> =
     LazyLock::new(|| std::env::var_os(HANG_VARIABLE).map(PathBuf::from));
 
-/// Blocks while the file that the variable names exists.
-pub(super) fn hang_while_requested() {
-    while HANG_FILE.as_ref().is_some_and(|file| file.exists()) {
+/// Blocks while the file that the variable names exists and names this thread.
+pub(crate) fn hang_while_requested() {
+    let thread = std::thread::current();
+    let names_this = |content: String| match content.trim() {
+        "" => thread.name() == Some("engine"),
+        name => thread.name() == Some(name),
+    };
+    let read = |file: &PathBuf| std::fs::read_to_string(file).ok();
+    while HANG_FILE.as_ref().and_then(read).is_some_and(names_this) {
         std::thread::sleep(POLL_INTERVAL);
     }
 }

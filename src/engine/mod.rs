@@ -19,7 +19,7 @@
 //! - `clock`: both clocks at one moment
 //! - [`ids`]: the number of a project
 //! - [`metrics`]: counters of what the engine did
-//! - `failpoint`: makes the engine thread hang or a thread panic, for tests
+//! - `failpoint`: makes a thread hang or panic, for tests
 
 pub mod command;
 pub mod ids;
@@ -34,7 +34,7 @@ pub mod sinks;
 
 mod clock;
 #[cfg(debug_assertions)]
-mod failpoint;
+pub(crate) mod failpoint;
 mod io;
 mod messages;
 mod reconcile;

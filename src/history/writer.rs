@@ -179,8 +179,8 @@ impl HistoryWriter {
         let runtime = tokio::runtime::Handle::current();
         let published = Arc::clone(&status);
         let run = move || {
-            // Reading and compressing must not delay an event.
-            let _ = rustix::process::setpriority_process(None, 19);
+            // Reading and compressing must not delay an event; on a busy system a restore still waits for it.
+            let _ = rustix::process::setpriority_process(None, 10);
             WriterThread::new(context, runtime, published, received, stopped).run();
         };
         let thread = std::thread::Builder::new().name("history".to_owned()).spawn(run)?;
@@ -308,6 +308,8 @@ impl WriterThread {
             self.apply_config();
             self.work_or_retry();
         }
+        #[cfg(debug_assertions)]
+        crate::engine::failpoint::hang_while_requested();
         self.persist();
     }
 

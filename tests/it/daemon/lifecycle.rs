@@ -311,3 +311,13 @@ fn state_and_socket_directories_that_are_removed_are_created_again_with_their_co
     assert_eq!(events(&daemon)[..after.len()], after);
     daemon.stop();
 }
+
+#[test]
+fn a_stop_does_not_wait_for_a_history_that_does_not_end() {
+    let project = Project::complete();
+    let hang = project.home().join("hang");
+    let project = project.hang_file(&hang);
+    let daemon = project.start_daemon();
+    fs::write(&hang, "history").unwrap();
+    daemon.stop();
+}

@@ -135,7 +135,7 @@ impl Project {
         self
     }
 
-    /// Makes the daemon's engine hang while `file` exists.
+    /// Makes a thread of the daemon hang while `file` exists and names it, the engine if it is empty.
     #[track_caller]
     pub(crate) fn hang_file(self, file: &Path) -> Self {
         self.env(hang_variable(), file)
