@@ -96,6 +96,7 @@ pub mod frontmatter;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod git_index;
+pub mod hidden_files;
 pub mod history;
 pub mod identity;
 pub mod ignore;

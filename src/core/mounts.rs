@@ -9,6 +9,11 @@ use super::path::RelPath;
 pub struct Mount {
     /// Number of file systems that are mounted there on each other.
     pub depth: u32,
+    /// The kernel's number of the uppermost one. What is mounted there later has another number or device, unless
+    /// both are free again.
+    pub id: u64,
+    /// The device number of the uppermost one.
+    pub device: u64,
     /// The name of the uppermost one, if its files can change without an event.
     pub remote: Option<&'static str>,
 }
@@ -24,16 +29,33 @@ pub struct Mounts {
 }
 
 /// The mount points on the way to a directory and below it. Two files are on the same mount if they have
-/// the same uppermost mount point, with as many file systems mounted there.
+/// the same uppermost mount point, with as many file systems mounted there, the uppermost on the same device.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MountPoints(BTreeMap<RelPath, u32>);
+pub struct MountPoints(BTreeMap<RelPath, MountPoint>);
+
+/// What is mounted at a mount point, as far as that outlives a mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct MountPoint {
+    depth: u32,
+    /// `None` of what was stored: a device can have another number after a restart of the system.
+    device: Option<u64>,
+}
+
+impl MountPoint {
+    fn agrees_with(self, other: Self) -> bool {
+        let is_other_device =
+            self.device.is_some_and(|device| other.device.is_some_and(|of| of != device));
+        self.depth == other.depth && !is_other_device
+    }
+}
 
 impl Mounts {
     /// Returns the mount points on the way to a directory and below it; `None` is the root.
     #[must_use]
     pub fn around(&self, dir: Option<&RelPath>) -> MountPoints {
         let around = self.points.iter().filter(|(point, _)| is_around(point, dir));
-        MountPoints(around.map(|(point, mount)| (point.clone(), mount.depth)).collect())
+        let found = |mount: &Mount| MountPoint { depth: mount.depth, device: Some(mount.device) };
+        MountPoints(around.map(|(point, mount)| (point.clone(), found(mount))).collect())
     }
 
     /// Returns the mount points that differ.
@@ -62,39 +84,55 @@ impl MountPoints {
     /// Returns true if a path is on the same mount in both.
     #[must_use]
     pub fn agree_on(&self, other: &Self, path: &RelPath) -> bool {
-        self.mount_of(path) == other.mount_of(path)
+        match (self.find(path), other.find(path)) {
+            (None, None) => true,
+            (Some((at, mount)), Some((of, other))) => at == of && mount.agrees_with(*other),
+            _ => false,
+        }
     }
 
     /// Returns why what was at a path is not seen at present, if it was on another mount before.
     #[must_use]
     pub fn why_hidden(&self, before: &Self, path: &RelPath) -> String {
-        match (self.mount_of(path), before.mount_of(path)) {
+        match (self.find(path), before.find(path)) {
             (present, Some((known, _))) if present.is_none_or(|(at, _)| known.is_below(at)) => {
                 format!("{} is not mounted", known.text())
+            }
+            (Some((present, mount)), Some((known, before)))
+                if present == known && mount.depth == before.depth =>
+            {
+                format!("another file system is mounted at {}", present.text())
             }
             (Some((present, _)), _) => format!("hidden by the mount at {}", present.text()),
             (None, _) => "not mounted".to_owned(),
         }
     }
 
-    fn mount_of(&self, path: &RelPath) -> Option<(&RelPath, &u32)> {
+    /// Returns the mount point of the file system that holds a path, and how many are mounted there; `None` is
+    /// that of the root.
+    #[must_use]
+    pub fn mount_of(&self, path: &RelPath) -> Option<(RelPath, u32)> {
+        self.find(path).map(|(point, mount)| (point.clone(), mount.depth))
+    }
+
+    fn find(&self, path: &RelPath) -> Option<(&RelPath, &MountPoint)> {
         let mut points = self.0.range(..=path).rev();
         points.find(|(point, _)| *point == path || path.is_below(point))
     }
 
-    /// Returns them as text; [`MountPoints::parse`] reads it.
+    /// Returns the mount points as text; [`MountPoints::from_texts`] reads it.
     #[must_use]
-    pub fn to_text(&self) -> String {
-        let texts: BTreeMap<_, _> = self.0.iter().map(|(at, depth)| (at.text(), depth)).collect();
-        serde_json::json!(texts).to_string()
+    pub fn to_texts(&self) -> BTreeMap<String, u32> {
+        self.0.iter().map(|(at, mount)| (at.text().into_owned(), mount.depth)).collect()
     }
 
-    /// Reads what [`MountPoints::to_text`] returned; `None` if it is something else.
+    /// Reads what [`MountPoints::to_texts`] returned; `None` if one is no path.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let texts: BTreeMap<String, u32> = serde_json::from_str(text).ok()?;
-        let parse = |(at, depth): (String, _)| Some((RelPath::from_text(&at).ok()?, depth));
-        texts.into_iter().map(parse).collect::<Option<_>>().map(Self)
+    pub fn from_texts(texts: &BTreeMap<String, u32>) -> Option<Self> {
+        let parse = |(at, depth): (&String, &u32)| {
+            Some((RelPath::from_text(at).ok()?, MountPoint { depth: *depth, device: None }))
+        };
+        texts.iter().map(parse).collect::<Option<_>>().map(Self)
     }
 }
 
@@ -107,7 +145,7 @@ mod tests {
     }
 
     fn mounts(points: &[(&str, u32)]) -> Mounts {
-        let mount = |depth| Mount { depth, remote: None };
+        let mount = |depth| Mount { depth, ..Mount::default() };
         let points = points.iter().map(|(point, depth)| (path(point), mount(*depth)));
         Mounts { points: points.collect(), changes: 0 }
     }
@@ -133,25 +171,41 @@ mod tests {
     }
 
     #[test]
+    fn another_device_at_the_same_mount_point_is_another_mount() {
+        let one = mounts(&[("a", 1)]);
+        let mut other = one.clone();
+        other.points.get_mut(&path("a")).unwrap().device = 7;
+        let stored = MountPoints::from_texts(&one.around(None).to_texts()).unwrap();
+        let (one, other, file) = (one.around(None), other.around(None), path("a/b"));
+        assert!(!one.agree_on(&other, &file) && !other.agree_on(&one, &file));
+        assert!(stored.agree_on(&one, &file) && other.agree_on(&stored, &file));
+        assert_eq!(other.why_hidden(&one, &file), "another file system is mounted at a");
+    }
+
+    #[test]
     fn mount_points_around_a_directory_are_on_its_way_or_below() {
         let all = mounts(&[("specs", 1), ("specs/a/contracts", 2), ("specs/b", 1), ("x", 1)]);
-        let around = |dir: &str| all.around(Some(&path(dir))).to_text();
-        assert_eq!(around("specs/a"), r#"{"specs":1,"specs/a/contracts":2}"#);
-        assert_eq!(around("specs/b"), r#"{"specs":1,"specs/b":1}"#);
-        assert_eq!(around("y"), "{}");
-        let text = all.around(None).to_text();
-        assert_eq!(MountPoints::parse(&text), Some(all.around(None)));
-        assert_eq!(MountPoints::parse("specs"), None);
+        let around = |dir: &str| {
+            let texts = all.around(Some(&path(dir))).to_texts().into_iter();
+            texts.map(|(at, depth)| format!("{at} {depth}")).collect::<Vec<_>>()
+        };
+        assert_eq!(around("specs/a"), ["specs 1", "specs/a/contracts 2"]);
+        assert_eq!(around("specs/b"), ["specs 1", "specs/b 1"]);
+        assert!(around("y").is_empty());
+        let texts = all.around(None).to_texts();
+        assert_eq!(MountPoints::from_texts(&texts).unwrap().to_texts(), texts);
+        assert_eq!(MountPoints::from_texts(&[("../x".to_owned(), 1)].into()), None);
     }
 
     #[test]
     fn differences_are_the_points_whose_mounts_are_others() {
-        let before = mounts(&[("a", 1), ("b", 1), ("c", 1)]);
-        let after = mounts(&[("b", 1), ("c", 2), ("d", 1)]);
+        let before = mounts(&[("a", 1), ("b", 1), ("c", 1), ("e", 1)]);
+        let mut after = mounts(&[("b", 1), ("c", 2), ("d", 1), ("e", 1)]);
+        after.points.get_mut(&path("e")).unwrap().id = 1;
         for (one, other) in [(&before, &after), (&after, &before)] {
             let mut points: Vec<_> = one.differences(other).map(RelPath::text).collect();
             points.sort();
-            assert_eq!(points, ["a", "c", "d"]);
+            assert_eq!(points, ["a", "c", "d", "e"]);
         }
         assert_eq!(before.differences(&before).count(), 0);
     }

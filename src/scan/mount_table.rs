@@ -96,6 +96,7 @@ fn read(file: &mut File) -> io::Result<BTreeMap<PathBuf, Mount>> {
 struct Line<'a> {
     id: &'a [u8],
     parent: &'a [u8],
+    device: u64,
     point: PathBuf,
     fs_type: &'a [u8],
 }
@@ -119,6 +120,8 @@ fn parse(text: &[u8]) -> BTreeMap<PathBuf, Mount> {
         open.extend(remove_hidden(children.remove(line.id).unwrap_or_default()));
         let mount: &mut Mount = mounts.entry(line.point).or_default();
         mount.depth += 1;
+        mount.id = std::str::from_utf8(line.id).ok().and_then(|id| id.parse().ok()).unwrap_or(0);
+        mount.device = line.device;
         mount.remote = std::str::from_utf8(line.fs_type).ok().and_then(remote_fs_by_type);
     }
     mounts
@@ -144,9 +147,16 @@ fn remove_hidden(mut lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
 fn parse_line(line: &[u8]) -> Option<Line<'_>> {
     let mut fields = line.split(|byte| *byte == b' ');
     let (id, parent) = (fields.next()?, fields.next()?);
-    let point = PathBuf::from(unescape(fields.nth(2)?));
+    let device = parse_device(fields.next()?)?;
+    let point = PathBuf::from(unescape(fields.nth(1)?));
     let fs_type = fields.skip_while(|field| *field != b"-").nth(1)?;
-    Some(Line { id, parent, point, fs_type })
+    Some(Line { id, parent, device, point, fs_type })
+}
+
+/// `98:0`: the major and the minor number.
+fn parse_device(text: &[u8]) -> Option<u64> {
+    let (major, minor) = std::str::from_utf8(text).ok()?.split_once(':')?;
+    Some(u64::from(major.parse::<u32>().ok()?) << 32 | u64::from(minor.parse::<u32>().ok()?))
 }
 
 /// Spaces, tabs, line feeds and backslashes are written as a backslash and three octal digits.
@@ -201,6 +211,19 @@ mod tests {
             ]
         );
         assert_eq!(parse_points(""), []);
+    }
+
+    #[test]
+    fn mounts_differ_by_number_and_device() {
+        let line = |id: u32, device: &str| {
+            format!("1 0 8:1 / / rw - ext4 x rw\n{id} 1 {device} / /a rw - tmpfs x rw\n")
+        };
+        let parse = |id, device| parse(line(id, device).as_bytes())[Path::new("/a")];
+        let before = parse(7, "8:2");
+        assert_eq!(before, parse(7, "8:2"));
+        assert_ne!(before, parse(8, "8:2"));
+        assert_ne!(before, parse(7, "8:3"));
+        assert_ne!(before, parse(7, "2:8"));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use super::journal::{CommittedEvent, StoredEvent};
 use super::rows;
 use crate::core::artifact::ArtifactRef;
 use crate::core::event::{Envelope, Payload};
+use crate::core::hidden_files::FilesOnMounts;
 use crate::core::inventory::InventoryEntry;
-use crate::core::mounts::MountPoints;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::time::Timestamp;
 use crate::core::transition::LastPublished;
@@ -38,8 +38,8 @@ pub struct FeatureChange {
     pub slug: FeatureSlug,
     /// Its directory below the root; `Some(None)` if the root is the feature itself.
     pub dir: Option<Option<RelPath>>,
-    /// The mount points around it.
-    pub mounts: Option<MountPoints>,
+    /// On which mounts its files were seen.
+    pub mounts: Option<FilesOnMounts>,
     /// Files to insert or replace.
     pub upserts: Vec<InventoryEntry>,
     /// Files to remove.
@@ -264,7 +264,7 @@ impl CommitBatch<'_> {
                     change.gone_since.flatten().map(Timestamp::as_millis),
                     has_events,
                     change.gone_since.is_some(),
-                    change.mounts.as_ref().map(MountPoints::to_text),
+                    change.mounts.as_ref().map(FilesOnMounts::to_text),
                 ],
                 |row| row.get(0),
             )

@@ -6,8 +6,8 @@ use rusqlite::{Connection, Row};
 
 use super::rows::{self, StringInterner, enum_column, invalid_column, timestamp_column};
 use crate::core::artifact::ArtifactRef;
+use crate::core::hidden_files::FilesOnMounts;
 use crate::core::inventory::InventoryEntry;
-use crate::core::mounts::MountPoints;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::sorted_chunks::SortedChunks;
 use crate::core::time::Timestamp;
@@ -35,8 +35,8 @@ pub struct LoadedFeature {
     pub last_published: Option<LastPublished>,
     /// Time since which its directory is missing; `None` if it exists.
     pub gone_since: Option<Timestamp>,
-    /// The mount points around it; `None` if there were none.
-    pub mounts: Option<MountPoints>,
+    /// On which mounts its files were seen, if that is known.
+    pub mounts: Option<FilesOnMounts>,
 }
 
 /// Returns the features of a project, in order of slug.
@@ -85,7 +85,7 @@ fn feature_from_row(row: &Row<'_>) -> rusqlite::Result<LoadedFeature> {
         tombstones: Vec::new(),
         last_published: json_column(row, 5)?,
         gone_since: gone_since.map(|_| timestamp_column(row, 6)).transpose()?,
-        mounts: row.get_ref(8)?.as_str_or_null()?.and_then(MountPoints::parse),
+        mounts: row.get_ref(8)?.as_str_or_null()?.and_then(FilesOnMounts::parse),
     })
 }
 

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 use tracing::{debug, info, warn};
 
@@ -471,12 +472,15 @@ impl ProjectIo {
             Err(error) if error.kind() == io::ErrorKind::NotFound => HintFileKind::Missing,
             _ => HintFileKind::Other,
         });
+        let is_dir = file_kind == Some(HintFileKind::Directory);
+        let (access, flags) = (Access::READ_OK | Access::EXEC_OK, AtFlags::EACCESS);
+        let is_accessible = is_dir && accessat(CWD, path, access, flags).is_ok();
         let is_forgotten = match forget {
             Forget::No => false,
-            Forget::UnlessDirectory if file_kind == Some(HintFileKind::Directory) => false,
+            Forget::UnlessDirectory if is_dir => false,
             Forget::Yes | Forget::UnlessDirectory => self.watches.forget(path),
         };
-        Inspection { was_wanted, forgot: is_forgotten, file_kind }
+        Inspection { was_wanted, forgot: is_forgotten, file_kind, is_accessible }
     }
 
     // --- Metadata and the root ---

@@ -179,6 +179,8 @@ pub(in crate::engine) struct Inspection {
     pub(in crate::engine) forgot: bool,
     /// What is there now, where that was requested.
     pub(in crate::engine) file_kind: Option<HintFileKind>,
+    /// It is a directory that can be listed, and its entries accessed; false where the kind was not requested.
+    pub(in crate::engine) is_accessible: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::effect::{EffectId, RescanMode};
 use super::event::ListError;
-use super::hidden_files::{Disappearance, HiddenFiles};
 use super::in_flight::{Check, CheckKind};
 use super::linked_files::LinkedFiles;
 use super::path_work::{MissingResult, PathWork};
@@ -24,9 +23,10 @@ use crate::core::artifact::{
 use crate::core::baseline::BaselineFile;
 use crate::core::feature::{DossierTimes, FeatureMetadata};
 use crate::core::feature_context::UnknownReason;
+use crate::core::hidden_files::{Disappearance, FilesOnMounts, HiddenFiles};
 use crate::core::ignore::{IgnoreRules, IgnoredBy};
 use crate::core::inventory::{EntryChange, Inventory, InventoryEntry};
-use crate::core::mounts::{MountPoints, Mounts};
+use crate::core::mounts::Mounts;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::sorted_chunks::{Keyed as _, SortedChunks};
 use crate::core::time::Timestamp;
@@ -91,6 +91,8 @@ pub(super) struct Visibility {
     pub(super) committed_gone_since: Option<Timestamp>,
     /// The newest listing that was applied. An older one may be of an earlier state.
     newest_listing: Option<EffectId>,
+    /// The newest effect when a directory above it was last found to be readable.
+    seen_readable: Option<EffectId>,
     /// Number of entries in the last complete listing, and found since: no fewer than there are.
     entries: u64,
     /// Entries that are directories that could not be read.
@@ -157,8 +159,8 @@ pub(in crate::engine) struct StoredFeature {
     pub(in crate::engine) last_published: Option<LastPublished>,
     pub(in crate::engine) gone_since: Option<Timestamp>,
     pub(in crate::engine) times: DossierTimes,
-    /// The mount points around it when nothing of it was hidden, if that is known.
-    pub(in crate::engine) mounts: Option<MountPoints>,
+    /// On which mounts its files were seen, if that is known.
+    pub(in crate::engine) mounts: Option<FilesOnMounts>,
 }
 
 /// The result of a check, and the time that it took.
@@ -261,9 +263,10 @@ impl FeatureState {
         let metadata_blocker = context.unknown_reason.clone();
         let present = mounts.around(dir.path.as_ref());
         // What is seen for the first time, or was stored without its mounts, is on the present ones.
-        let known = stored.mounts.clone().unwrap_or_else(|| present.clone());
-        let unstored_mounts = stored.mounts.is_none().then(|| known.clone());
-        let hidden = HiddenFiles::new(known, present);
+        let hidden = match stored.mounts {
+            Some(mounts) => HiddenFiles::restored(mounts, present),
+            None => HiddenFiles::new(present),
+        };
         let mut inventory = Inventory::new(context);
         let tombstones = Tombstones::new(stored.tombstones);
         keep_deleted_paths(&mut inventory, &tombstones, &metadata);
@@ -286,11 +289,7 @@ impl FeatureState {
             hidden,
             initial: Some(InitialComparison { deadline: Duration::ZERO }),
             git: HeldChanges::default(),
-            pending: PendingChanges {
-                dir: unstored_dir,
-                mounts: unstored_mounts,
-                ..PendingChanges::default()
-            },
+            pending: PendingChanges { dir: unstored_dir, ..PendingChanges::default() },
             absent: stored.absent,
             tombstones,
             publication: Publication {
@@ -407,10 +406,11 @@ impl FeatureState {
             // The file is being written: it is published when it has settled, not half-written.
             return followups;
         }
+        let readable = self.visibility.newest_listing.max(self.visibility.seen_readable);
         if let PathState::ParentUnreadable(..) = state
-            && self.visibility.newest_listing > Some(check.id)
+            && readable > Some(check.id)
         {
-            // The listing is newer, and may have read the directory.
+            // What is newer may have read the directory.
             followups.push(Followup::Check(path.clone(), CheckKind::Check));
             return followups;
         }
@@ -830,13 +830,16 @@ impl FeatureState {
         if self.dir != dir {
             self.pending.dir = Some(dir.clone());
             self.dir = dir;
-            let present = mounts.around(self.dir.path.as_ref());
-            let hidden = HiddenFiles::new(present.clone(), present);
-            if hidden.known() != self.hidden.known() {
-                self.pending.mounts = Some(hidden.known().clone());
-            }
-            self.hidden = hidden;
+            self.hidden = HiddenFiles::new(mounts.around(self.dir.path.as_ref()));
         }
+    }
+
+    /// Records that a directory above the feature, or its own, can be read. Returns false if some of the feature
+    /// could not be read before, or that is not known yet.
+    pub(super) fn stays_readable(&mut self, newest: EffectId) -> bool {
+        self.visibility.seen_readable = Some(newest);
+        let Visibility { listing_blocker, unreadable_dirs, .. } = &self.visibility;
+        self.examinations == 0 && listing_blocker.is_none() && unreadable_dirs.is_empty()
     }
 
     /// Records that the directory is there again, or is another one: the feature is published
@@ -883,10 +886,10 @@ impl FeatureState {
         self.work.take_all_missing()
     }
 
-    /// Records what is mounted now, and that what effects up to `newest` find may be of another file
-    /// system.
-    pub(super) fn set_mounts(&mut self, mounts: &Mounts, newest: EffectId) {
-        self.hidden.set_present(mounts.around(self.dir.path.as_ref()));
+    /// Records what is mounted now, with the mount points that changed, and that what effects up to `newest`
+    /// find may be of another file system.
+    pub(super) fn set_mounts(&mut self, mounts: &Mounts, changed: &[RelPath], newest: EffectId) {
+        self.hidden.set_present(mounts.around(self.dir.path.as_ref()), changed);
         self.visibility.mounts_changed = Some(newest);
         self.visibility.newest_listing = self.visibility.newest_listing.max(Some(newest));
         self.publication.is_view_stale = true;
@@ -935,7 +938,6 @@ impl FeatureState {
         let is_seen = self.is_examined() && self.work.is_empty();
         let is_there = !self.is_gone() && !self.is_unreadable();
         if is_seen && is_there && self.hidden.accept_present() {
-            self.pending.mounts = Some(self.hidden.known().clone());
             self.pending.context_changed = true;
         }
     }
@@ -1166,6 +1168,8 @@ impl FeatureState {
         if !self.hidden.is_idle() {
             let was_known = self.is_indexed_path(path);
             self.hidden.on_found(&self.path_in_project(path), was_known);
+            // It is stored on which mount the file is, even if the file is as the one before.
+            self.pending.context_changed |= self.hidden.unstored().is_some();
             self.apply_blocker();
         }
     }

@@ -126,9 +126,10 @@ impl FeatureState {
         }
         // The directory of a feature that cannot be read is stored when it can be.
         let dir = self.pending.dir.take().filter(|_| commit.dir.is_none());
-        let mounts = self.pending.mounts.take().filter(|_| commit.mounts.is_none());
-        self.pending =
-            PendingChanges { evaluation_owed: true, dir, mounts, ..PendingChanges::default() };
+        self.pending = PendingChanges { evaluation_owed: true, dir, ..PendingChanges::default() };
+        if commit.mounts.is_some() {
+            self.hidden.on_stored();
+        }
         self.git.unchecked_since = Some(newest);
         self.visibility.committed_gone_since = commit.gone_since;
         self.absent = commit.absent.unwrap_or_default();
@@ -211,14 +212,18 @@ impl FeatureState {
         if self.pending.clears_tombstones {
             commit.cleared_tombstones = self.tombstones.paths().cloned().collect();
         }
+        let stores_dir = !self.is_unreadable() && !self.is_gone();
+        if stores_dir {
+            commit.dir.clone_from(&self.pending.dir);
+        }
+        // The mounts are those around the directory that is stored.
+        if stores_dir || self.pending.dir.is_none() {
+            commit.mounts = self.hidden.unstored().cloned();
+        }
         // Nothing is known of a directory that cannot be read: what was published of it is kept.
         if self.is_unreadable() {
             commit.absent = Some(self.absent.clone());
             return commit;
-        }
-        if !self.is_gone() {
-            commit.dir.clone_from(&self.pending.dir);
-            commit.mounts.clone_from(&self.pending.mounts);
         }
         let absent: Vec<ArtifactRef> = self.inventory.absent_specs(at).collect();
         let earlier = is_planted(Bug::TombstonesHideSpecs).then(|| self.tombstones.iter());

@@ -26,7 +26,6 @@ mod feature_commit;
 mod feature_index;
 mod feature_table;
 mod git_hold;
-mod hidden_files;
 mod in_flight;
 mod linked_files;
 mod mount_checks;

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::core::artifact::ArtifactRef;
 use crate::core::event::Payload;
+use crate::core::hidden_files::FilesOnMounts;
 use crate::core::inventory::InventoryEntry;
-use crate::core::mounts::MountPoints;
 use crate::core::path::RelPath;
 use crate::core::time::Timestamp;
 use crate::core::transition::{LastPublished, RemovalReason};
@@ -31,8 +31,6 @@ pub(super) struct PendingChanges {
     pub(super) clears_tombstones: bool,
     /// The feature's directory, unless the store has it.
     pub(super) dir: Option<FeatureDir>,
-    /// The known mount points around it, unless the store has them.
-    pub(super) mounts: Option<MountPoints>,
 }
 
 /// A changed path.
@@ -101,8 +99,8 @@ pub(in crate::engine) struct FeatureCommit {
     pub(in crate::engine) gone_since: Option<Timestamp>,
     /// The feature's directory, unless the store has it.
     pub(in crate::engine) dir: Option<FeatureDir>,
-    /// The known mount points around it, unless the store has them.
-    pub(in crate::engine) mounts: Option<MountPoints>,
+    /// On which mounts its files were seen, unless the store has that.
+    pub(in crate::engine) mounts: Option<FilesOnMounts>,
     pub(in crate::engine) events: Vec<Payload>,
     /// There are events; they are moved out when the commit is written.
     pub(super) has_events: bool,

@@ -33,7 +33,8 @@ use super::watch_health::{RescanStep, RetryStep, WatchHealth};
 use crate::core::artifact::FileSignature;
 use crate::core::diagnostics::SkippedDir;
 use crate::core::feature_context::UnknownReason;
-use crate::core::mounts::{MountPoints, Mounts, is_around};
+use crate::core::hidden_files::FilesOnMounts;
+use crate::core::mounts::{Mounts, is_around};
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::time::Timestamp;
 use crate::engine::clock::Tick;
@@ -419,7 +420,7 @@ impl ProjectState {
         // Those on mounts below the root are looked for by themselves.
         let known = stored
             .iter()
-            .filter(|(_, known)| known.mounts.as_ref().is_none_or(MountPoints::is_empty));
+            .filter(|(_, known)| known.mounts.as_ref().is_none_or(FilesOnMounts::is_on_root));
         let known = known.map(|(slug, known)| (slug, &known.entries));
         if looks_unmounted(&root, known) {
             self.keep_stored(stored, gone);
@@ -634,7 +635,7 @@ impl ProjectState {
         }
         if !within && kind == HintKind::Modified && found.file_kind == Some(HintFileKind::Directory)
         {
-            return self.on_attributes_changed(relative, now);
+            return self.on_attributes_changed(relative, found.is_accessible, now);
         }
         if !within && found.forgot || within && moves_features {
             self.on_dir_replaced(relative, now);
@@ -705,12 +706,16 @@ impl ProjectState {
     }
 
     /// Handles new attributes of a directory that contains features, or is one: they may have become
-    /// readable, or unreadable.
-    fn on_attributes_changed(&mut self, relative: &RelPath, now: Tick) {
+    /// readable, or unreadable. What was readable and still is has nothing new.
+    fn on_attributes_changed(&mut self, relative: &RelPath, is_accessible: bool, now: Tick) {
         self.refresh_soon(now);
+        let newest = self.effects.newest_id();
         let at_root = self.features.at_root().cloned();
         for slug in self.features.at_or_below(relative).into_iter().chain(at_root) {
-            self.list(&slug, None, RescanMode::POLL);
+            let feature = self.features.activate(&slug).filter(|_| is_accessible);
+            if !feature.is_some_and(|feature| feature.stays_readable(newest)) {
+                self.list(&slug, None, RescanMode::POLL);
+            }
         }
     }
 
@@ -1434,7 +1439,7 @@ impl ProjectState {
         for dir in concerned {
             let polled = self.is_polled(&dir);
             if let Some(feature) = self.features.activate(&dir.slug) {
-                feature.set_mounts(&self.mounts, newest);
+                feature.set_mounts(&self.mounts, &points, newest);
                 feature.set_polled(polled);
             }
         }

@@ -86,7 +86,7 @@ pub(super) struct Disk {
     /// Number of changes so far.
     pub(super) version: u64,
     /// What is mounted, with the number of file systems at each mount point.
-    mounts: BTreeMap<PathBuf, u32>,
+    mounts: BTreeMap<PathBuf, Mount>,
     /// Number of mounts and unmounts so far.
     mount_changes: u64,
 }
@@ -389,17 +389,18 @@ impl Disk {
         let dir = DirNode { children: BTreeMap::new(), readable: true, device: 2 };
         let inode = self.add_node(Node::Dir(dir));
         self.link(parent, &name, inode);
-        *self.mounts.entry(path.to_owned()).or_default() += 1;
         self.mount_changes += 1;
+        let mount = self.mounts.entry(path.to_owned()).or_default();
+        mount.depth += 1;
+        (mount.id, mount.device) = (self.mount_changes, self.mount_changes);
         Some(hidden)
     }
 
     /// Returns what is mounted below a root.
     pub(super) fn mounts_below(&self, root: &Path) -> Mounts {
-        let points = self.mounts.iter().filter_map(|(point, depth)| {
+        let points = self.mounts.iter().filter_map(|(point, mount)| {
             let below = point.strip_prefix(root).ok()?.to_str()?;
-            let mount = Mount { depth: *depth, remote: None };
-            Some((RelPath::new(below.as_bytes()).ok()?, mount))
+            Some((RelPath::new(below.as_bytes()).ok()?, *mount))
         });
         Mounts { points: points.collect(), changes: self.mount_changes }
     }

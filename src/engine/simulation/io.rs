@@ -551,12 +551,14 @@ impl ModelIo {
             Err(Missing::NotFound) => HintFileKind::Missing,
             _ => HintFileKind::Other,
         });
+        let is_accessible =
+            stat && matches!(lock(&self.disk).node(path), Ok(Node::Dir(dir)) if dir.readable);
         let is_forgotten = match forget {
             Forget::No => false,
             Forget::UnlessDirectory if file_kind == Some(HintFileKind::Directory) => false,
             Forget::Yes | Forget::UnlessDirectory => self.watches.forget(path),
         };
-        Inspection { was_wanted, forgot: is_forgotten, file_kind }
+        Inspection { was_wanted, forgot: is_forgotten, file_kind, is_accessible }
     }
 
     // --- Metadata and the root ---

@@ -403,6 +403,46 @@ pub(super) fn regressions() -> Vec<History> {
             Step(Deny(At(0, 3)), Run(521)),
             Step(Remove(At(0, 2)), Run(208)),
         ],
+        // Unmounted, and something else mounted before the mount table was read.
+        vec![
+            Step(MountBelow(At(0, 3)), Run(0)),
+            Step(Write(At(0, 3), Large, Close::Yes), Run(64)),
+            Step(UnmountBelow(0), Run(0)),
+            Step(Write(At(0, 3), Large, Close::No), Run(0)),
+            Step(MountBelow(At(0, 2)), Run(150)),
+        ],
+        vec![
+            Step(MountBelow(At(0, 1)), Run(0)),
+            Step(Write(At(0, 0), Large, Close::Yes), Run(53)),
+            Step(UnmountBelow(0), Run(0)),
+            Step(Write(At(0, 0), Large, Close::No), Run(0)),
+            Step(MountBelow(At(0, 1)), Run(292)),
+        ],
+        // A file that was replaced below a mount, and hidden again before that was seen.
+        vec![
+            Step(MountBelow(At(0, 13)), Run(0)),
+            Step(WriteKeepingTime(At(0, 3)), Run(90)),
+            Step(UnmountBelow(0), Run(0)),
+            Step(Replace(At(0, 1)), Run(54)),
+            Step(MountBelow(At(0, 13)), Run(156)),
+        ],
+        vec![
+            Step(MountBelow(At(0, 0)), Run(30)),
+            Step(Write(At(0, 0), Small, Close::No), Run(0)),
+            Step(HoldEffects, Run(50)),
+            Step(StepEffect(0), Run(0)),
+            Step(UnmountBelow(0), Run(0)),
+            Step(Write(At(0, 0), Small, Close::Yes), Run(0)),
+            Step(MountBelow(At(0, 0)), Run(0)),
+            Step(ReleaseEffects, Run(128)),
+        ],
+        vec![
+            Step(Replace(At(0, 3)), Run(0)),
+            Step(MountBelow(At(0, 1)), Run(0)),
+            Step(WriteKeepingTime(At(0, 3)), Run(95)),
+            Step(UnmountBelow(0), Run(0)),
+            Step(MountBelow(At(0, 1)), Run(160)),
+        ],
     ];
     let silent = vec![
         // A feature that returned with an unmount before it was evaluated.

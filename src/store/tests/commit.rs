@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::feature::MetaFields;
+use crate::core::hidden_files::FilesOnMounts;
 use crate::core::manifest::MissionType;
-use crate::core::mounts::MountPoints;
 use crate::core::sorted_chunks::SortedChunks;
 
 #[test]
@@ -26,7 +26,7 @@ fn committed_changes_are_loaded_unchanged() {
         }),
     };
     let feature_dir = Some(RelPath::new(b"specs\xff/2-b".to_vec()).unwrap());
-    let mounts = MountPoints::parse(r#"{"specs/2-b/x":1}"#);
+    let mounts = FilesOnMounts::parse(r#"{"known":{"specs/2-b/x":1},"hidden":["specs/2-b/y"]}"#);
     let first = FeatureChange {
         dir: Some(feature_dir.clone()),
         mounts: mounts.clone(),
