@@ -66,7 +66,7 @@ impl Lane {
         let (name, threads, per_project, nice) = match self {
             Self::Project => ("project", cores.max(4), 1, 0),
             Self::SmallFile => ("hash", cores, cores, 0),
-            Self::LargeFile => ("hash-large", cores, cores, 5),
+            Self::LargeFile => ("hash-large", cores, cores, 10),
             Self::Verify => ("verify", 1, 1, 19),
             Self::Snapshot => ("snapshot", 1, 1, 5),
             Self::Client => ("client", cores, 1, 0),

@@ -212,7 +212,8 @@ impl FeatureState {
         if self.pending.clears_tombstones {
             commit.cleared_tombstones = self.tombstones.paths().cloned().collect();
         }
-        let stores_dir = !self.is_unreadable() && !self.is_gone();
+        let is_seen = !self.is_unreadable() && !self.is_gone();
+        let stores_dir = is_seen || self.times.created_at.is_none();
         if stores_dir {
             commit.dir.clone_from(&self.pending.dir);
         }

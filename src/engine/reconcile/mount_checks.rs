@@ -11,12 +11,26 @@ use crate::core::path::FeatureSlug;
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_mins(1);
 
-/// The features that are to be compared, and when.
+/// What is compared.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Compared {
+    pub(super) features: BTreeSet<FeatureSlug>,
+    /// Which features there are, and their metadata.
+    pub(super) metadata: bool,
+}
+
+impl Compared {
+    fn is_empty(&self) -> bool {
+        self.features.is_empty() && !self.metadata
+    }
+}
+
+/// What is to be compared, and when.
 #[derive(Debug, Default)]
 pub(super) struct MountChecks {
-    /// Features of which something was found out since the mounts were last probed.
-    examined: BTreeSet<FeatureSlug>,
-    waiting: BTreeSet<FeatureSlug>,
+    /// What was found out since the mounts were last probed.
+    examined: Compared,
+    waiting: Compared,
     due: Duration,
     /// Until when the next comparison pauses, and how often that was so in a row.
     pause_until: Duration,
@@ -26,14 +40,19 @@ pub(super) struct MountChecks {
 impl MountChecks {
     /// Records that something was found out about a feature.
     pub(super) fn note_examined(&mut self, slug: &FeatureSlug) {
-        if !self.examined.contains(slug) {
-            self.examined.insert(slug.clone());
+        if !self.examined.features.contains(slug) {
+            self.examined.features.insert(slug.clone());
         }
+    }
+
+    /// Records that the metadata was read.
+    pub(super) fn note_metadata(&mut self) {
+        self.examined.metadata = true;
     }
 
     /// Records that nothing was mounted or unmounted since the probe before.
     pub(super) fn on_same_mounts(&mut self) {
-        self.examined.clear();
+        self.examined = Compared::default();
     }
 
     /// Records that something was mounted or unmounted elsewhere, or for a moment.
@@ -41,13 +60,15 @@ impl MountChecks {
         if self.waiting.is_empty() {
             self.due = now.max(self.pause_until);
         }
-        self.waiting.append(&mut self.examined);
+        let Compared { mut features, metadata } = std::mem::take(&mut self.examined);
+        self.waiting.features.append(&mut features);
+        self.waiting.metadata |= metadata;
     }
 
     /// Records that everything is compared anyway.
     pub(super) fn on_all_compared(&mut self) {
-        self.examined.clear();
-        self.waiting.clear();
+        self.examined = Compared::default();
+        self.waiting = Compared::default();
     }
 
     /// Compares what waits now, because a request waits for it.
@@ -55,10 +76,10 @@ impl MountChecks {
         self.due = self.due.min(now);
     }
 
-    /// Returns the features that are to be compared now.
-    pub(super) fn take_due(&mut self, now: Duration) -> BTreeSet<FeatureSlug> {
+    /// Returns what is to be compared now.
+    pub(super) fn take_due(&mut self, now: Duration) -> Compared {
         if self.next_due().is_none_or(|due| due > now) {
-            return BTreeSet::new();
+            return Compared::default();
         }
         if now >= self.pause_until + PAUSE_MAX {
             self.pauses = Backoff::default();
@@ -73,7 +94,9 @@ impl MountChecks {
 
     /// Returns true if a feature, or any, is to be compared.
     pub(super) fn is_waiting(&self, slug: Option<&FeatureSlug>) -> bool {
-        slug.map_or(!self.waiting.is_empty(), |slug| self.waiting.contains(slug))
+        slug.map_or(!self.waiting.is_empty(), |slug| {
+            self.waiting.metadata || self.waiting.features.contains(slug)
+        })
     }
 }
 
@@ -96,7 +119,7 @@ mod tests {
             checks.note_examined(&slug);
             checks.on_other_mounts(now);
             assert!(checks.is_waiting(Some(&slug)) && checks.is_waiting(None));
-            assert_eq!(checks.take_due(now).len(), 1, "{pause}");
+            assert_eq!(checks.take_due(now).features.len(), 1, "{pause}");
             checks.note_examined(&slug);
             checks.on_other_mounts(now);
             assert_eq!(checks.next_due(), Some(now + ms(pause)));
@@ -104,7 +127,7 @@ mod tests {
             now += ms(pause);
         }
         checks.hurry(ms(2_000));
-        assert_eq!(checks.take_due(ms(2_000)).len(), 1, "a request waits");
+        assert_eq!(checks.take_due(ms(2_000)).features.len(), 1, "a request waits");
         now += PAUSE_MAX * 2;
         checks.note_examined(&slug);
         checks.on_same_mounts();
@@ -112,11 +135,16 @@ mod tests {
         assert_eq!(checks.next_due(), None, "nothing was examined since");
         checks.note_examined(&slug);
         checks.on_other_mounts(now);
-        assert_eq!(checks.take_due(now).len(), 1);
+        assert_eq!(checks.take_due(now).features.len(), 1);
         checks.note_examined(&slug);
         checks.on_other_mounts(now);
         assert_eq!(checks.next_due(), Some(now + ms(500)), "it was quiet for long");
         checks.on_all_compared();
         assert!(!checks.is_waiting(None));
+        now += PAUSE_MAX * 2;
+        checks.note_metadata();
+        checks.on_other_mounts(now);
+        assert!(checks.is_waiting(Some(&slug)));
+        assert_eq!(checks.take_due(now), Compared { features: BTreeSet::new(), metadata: true });
     }
 }

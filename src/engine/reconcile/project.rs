@@ -327,7 +327,11 @@ impl ProjectState {
         self.maintain_watches(now);
         self.poll_if_due(now);
         self.refresh_if_due(now);
-        for slug in self.mount_checks.take_due(now.monotonic) {
+        let compared = self.mount_checks.take_due(now.monotonic);
+        if compared.metadata {
+            self.refresh.read_at(now.monotonic);
+        }
+        for slug in compared.features {
             self.list(&slug, None, RescanMode::POLL);
         }
         self.probe_root_if_needed(now);
@@ -1129,7 +1133,10 @@ impl ProjectState {
         self.published.changed = true;
         self.refresh.on_read(cost, now.monotonic, result.is_ok());
         match result {
-            Ok(metadata) => return Some(metadata),
+            Ok(metadata) => {
+                self.mount_checks.note_metadata();
+                return Some(metadata);
+            }
             Err(MetadataError::OutOfResources) => {
                 self.set_out_of_resources(true);
                 self.refresh.read_after_failure(now.monotonic);

@@ -426,6 +426,25 @@ pub(super) fn regressions() -> Vec<History> {
             Step(Replace(At(0, 1)), Run(54)),
             Step(MountBelow(At(0, 13)), Run(156)),
         ],
+        // A feature that was hidden before it could be stored.
+        vec![
+            Step(BreakStore, Run(0)),
+            Step(Write(At(0, 10), Small, Close::No), Run(555)),
+            Step(MountBelow(At(0, 13)), Run(66)),
+            Step(RepairStore, Run(171)),
+            Step(CrashAtCommit(Written::Yes), Run(306)),
+        ],
+        vec![
+            Step(HoldEffects, Run(0)),
+            Step(Remove(At(0, 13)), Run(0)),
+            Step(Write(At(1, 11), Large, Close::Yes), Run(0)),
+            Step(Sync(0), Run(0)),
+            Step(StepEffect(2), Run(0)),
+            Step(MountBelow(At(1, 13)), Run(0)),
+            Step(Write(At(1, 3), Small, Close::No), Run(0)),
+            Step(DeliverResult(0), Run(27)),
+            Step(StepEffect(3), Run(0)),
+        ],
         vec![
             Step(MountBelow(At(0, 0)), Run(30)),
             Step(Write(At(0, 0), Small, Close::No), Run(0)),

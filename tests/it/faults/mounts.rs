@@ -143,6 +143,73 @@ fn mount_over_a_directory_of_a_feature_hides_its_files_and_shows_its_own() {
 }
 
 #[test]
+fn files_of_a_mount_that_left_while_no_daemon_ran_are_not_deleted() {
+    if !is_root("mounts below a root") {
+        return;
+    }
+    let project = Project::complete().artifact("research/old.md", "old\n");
+    let source = project.home().join("source");
+    write_file(&source.join("new.md"), b"new\n");
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
+    let dir = project.feature_dir().join("research");
+    let mounted = Mount::new(&["--bind", source.to_str().unwrap()], &dir);
+    wait_for_feature(&daemon, "unavailable");
+    journal.read_new(&daemon);
+    daemon.kill();
+
+    mounted.unmount();
+    let daemon = project.start_daemon();
+    wait_for_feature(&daemon, "live");
+    let mut changes = artifact_changes(&assert_invariants(&project, &daemon, &mut journal));
+    changes.sort();
+    let change = |change: &str, path: &str| (change.to_owned(), path.to_owned());
+    assert_eq!(
+        changes,
+        [change("restored", "research/old.md"), change("unreadable", "research/new.md")]
+    );
+    daemon.stop();
+}
+
+#[test]
+fn another_file_system_at_the_same_mount_point_deletes_nothing() {
+    if !is_root("mounts below a root") {
+        return;
+    }
+    let project = Project::complete();
+    // Something that is always there, so that the root does not look empty.
+    project.write("README.md", "# Project\n");
+    let (dir, source) = (project.feature_dir(), project.home().join("source"));
+    let mounted = move_to_mount(&dir, &source, true);
+    let daemon = project.start_daemon();
+    let mut journal = JournalReader::default();
+    assert_invariants(&project, &daemon, &mut journal);
+
+    mounted.unmount();
+    let other = Mount::new(&["-t", "tmpfs", "none"], &dir);
+    write_file(&dir.join("other.md"), b"other\n");
+    wait_for("the file of the other file system", || {
+        let export = daemon.export(FEATURE);
+        let found = export["artifact_summaries"].as_array().unwrap().iter();
+        found.map(|one| &one["relative_path"]).any(|path| path == "other.md").then_some(())
+    });
+    assert_eq!(watch_of_feature(&daemon), "unavailable");
+    let changes = artifact_changes(&journal.read_new(&daemon));
+    let deleted = |(change, _): &&(String, String)| change == "deleted_after_scan";
+    assert_eq!(changes.iter().find(deleted), None, "{changes:?}");
+    let shown = daemon.overview(FEATURE).to_string();
+    assert!(shown.contains("another file system is mounted at "), "{shown}");
+
+    other.unmount();
+    let mounted = Mount::new(&["--bind", source.to_str().unwrap()], &dir);
+    wait_for_feature(&daemon, "live");
+    assert_invariants(&project, &daemon, &mut journal);
+    daemon.stop();
+    drop((mounted, Mount(source)));
+}
+
+#[test]
 fn remote_file_system_below_a_local_root_is_polled() {
     let project = Project::complete();
     let dir = project.root.join("kitty-specs/002-remote");

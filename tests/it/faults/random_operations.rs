@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, geteuid};
@@ -12,7 +12,7 @@ use crate::daemon::model::{Random, operate};
 use crate::support::invariants::{JournalReader, assert_invariants};
 use crate::support::kernel::{Mount, WatchStatus, send_signal};
 use crate::support::process::Daemon;
-use crate::support::{FEATURE, Project, not_run};
+use crate::support::{FEATURE, Project, git, not_run, write_file};
 
 /// Duration of the test in seconds; `DOSSIERD_ENDURE_SECS` overrides it.
 const DEFAULT_SECONDS: u64 = 10;
@@ -48,7 +48,11 @@ struct Environment {
     daemon: Option<Daemon>,
     /// The disk of the store; `None` without root.
     disk: Option<Mount>,
+    /// Sets the clock of the daemon: an offset, as in `faketime(1)`; `None` if that is not installed.
+    clock: Option<PathBuf>,
 }
+
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 impl Environment {
     fn new() -> Self {
@@ -63,14 +67,21 @@ impl Environment {
             not_run("random faults of the disk of the store (needs root)");
             None
         };
-        fs::create_dir(project.root.join(".git")).unwrap();
-        fs::write(project.root.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
         for dir in 0..KEPT_DIRS {
             let path = format!("kitty-specs/002-kept/research/{dir}/kept.md");
             project.write(&path, format!("{dir}\n"));
         }
-        let daemon = Some(project.start_daemon());
-        Self { project, daemon, disk }
+        git(&project.root, &["init", "-q"]);
+        git(&project.root, &["add", "-A"]);
+        git(&project.root, &["commit", "-q", "-m", "one"]);
+        let clock = Path::new(FAKETIME).exists().then(|| project.home().join("clock"));
+        match &clock {
+            Some(clock) => write_file(clock, b"+0"),
+            None => not_run("random steps of the clock (no libfaketime)"),
+        }
+        let mut environment = Self { project, daemon: None, disk, clock };
+        environment.start_daemon();
+        environment
     }
 
     fn daemon(&self) -> &Daemon {
@@ -78,7 +89,16 @@ impl Environment {
     }
 
     fn start_daemon(&mut self) {
-        self.daemon = Some(self.project.start_daemon());
+        let mut command = self.project.daemon_command();
+        if let Some(clock) = &self.clock {
+            command.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", clock);
+            for setting in ["FAKETIME_NO_CACHE", "DONT_FAKE_MONOTONIC", "NO_FAKE_STAT"] {
+                command.env(setting, "1");
+            }
+        }
+        let daemon = self.project.spawn_daemon(command);
+        daemon.wait_until_ready();
+        self.daemon = Some(daemon);
     }
 
     fn operate(&self, random: &mut Random) {
@@ -89,7 +109,7 @@ impl Environment {
 
     /// Causes a random fault, performs operations while it lasts, and ends it; returns its name.
     fn cause_fault(&mut self, random: &mut Random) -> &'static str {
-        match random.below(9) {
+        match random.below(13) {
             0 => {
                 self.daemon.take().unwrap().kill();
                 self.operate(random);
@@ -147,6 +167,41 @@ impl Environment {
                 "a moved feature"
             }
             7 if self.disk.is_some() => {
+                let dir = random.below(KEPT_DIRS as u64);
+                let dir = self.project.root.join(format!("kitty-specs/002-kept/research/{dir}"));
+                let mounted = Mount::new(&["-t", "tmpfs", "tmpfs"], &dir);
+                write_file(&dir.join("other.md"), b"other\n");
+                self.operate(random);
+                mounted.unmount();
+                "a mount over a directory"
+            }
+            8 if self.clock.is_some() => {
+                let step = random.below(4 * 3600);
+                let offset = format!("{:+}", i64::try_from(step).unwrap() - 2 * 3600);
+                self.operate(random);
+                write_file(self.clock.as_ref().unwrap(), offset.as_bytes());
+                self.operate(random);
+                "a step of the clock"
+            }
+            9 => {
+                let log = self.project.feature_dir().join("notes.log");
+                if let Ok(mut log) = File::options().create(true).append(true).open(log) {
+                    for line in 0..random.below(2_000) {
+                        writeln!(log, "line {line}").unwrap();
+                    }
+                }
+                self.operate(random);
+                "a growing log"
+            }
+            10 => {
+                git(&self.project.root, &["add", "-A"]);
+                git(&self.project.root, &["commit", "-q", "--allow-empty", "-m", "next"]);
+                git(&self.project.root, &["checkout", "-q", "HEAD~1"]);
+                self.operate(random);
+                git(&self.project.root, &["checkout", "-q", "-f", "main"]);
+                "a checkout"
+            }
+            11 if self.disk.is_some() => {
                 let ballast = self.project.state_dir().join("ballast");
                 let mut file = File::create(&ballast).unwrap();
                 while file.write_all(&[0; 4096]).is_ok() {}
