@@ -1,85 +1,21 @@
-//! `dossierd top` in a real terminal: tmux shows what is on the screen and sends the keys.
+//! `dossierd top` in a real terminal: keys, the screen, and what is left of it at the end.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::process::Daemon;
+use crate::support::terminal::Terminal;
 use crate::support::wait::wait_for;
-use crate::support::{FEATURE, Project, bakery_dir, not_run, with_program};
+use crate::support::{FEATURE, Project, bakery_dir};
 
-/// A shell in a terminal of its own.
-struct Terminal {
-    socket: PathBuf,
-    environment: Command,
+/// `top` in a terminal.
+trait TopTerminal {
+    fn start_top(&self, arguments: &str);
+    fn assert_restored(&self, project: &Project, code: u8);
+    fn top_pid(&self) -> String;
 }
 
-impl Terminal {
-    /// Starts a shell in a terminal with 80 columns and 24 rows; `None` without tmux, which is reported.
-    fn open(project: &Project) -> Option<Self> {
-        if Command::new("tmux").arg("-V").output().is_err() {
-            let why = "the full-screen view (no `tmux`)";
-            assert!(std::env::var_os("CI").is_none(), "{why}; CI requires it");
-            not_run(why);
-            return None;
-        }
-        let mut environment = project.client_command(&[]);
-        environment.env("TERM", "xterm-256color").env("LANG", "C.UTF-8");
-        let terminal = Self { socket: project.home().join("tmux.sock"), environment };
-        terminal.tmux(&["new-session", "-d", "-x", "80", "-y", "24", "sh"]);
-        terminal.tmux(&["set", "-g", "status", "off"]);
-        terminal.tmux(&["resize-window", "-x", "80", "-y", "24"]);
-        terminal.enter("echo ready | tr a-z A-Z");
-        terminal.wait("READY");
-        Some(terminal)
-    }
-
-    fn tmux(&self, arguments: &[&str]) -> String {
-        let mut command = with_program(Path::new("tmux"), &self.environment);
-        command.arg("-S").arg(&self.socket).args(["-f", "/dev/null", "-u"]).args(arguments);
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Types a command line.
-    fn enter(&self, line: &str) {
-        self.tmux(&["send-keys", "-l", line]);
-        self.keys(&["Enter"]);
-    }
-
-    /// Presses keys, in the names of tmux.
-    fn keys(&self, keys: &[&str]) {
-        self.tmux(&[&["send-keys"], keys].concat());
-    }
-
-    fn screen(&self) -> String {
-        self.tmux(&["capture-pane", "-p"])
-    }
-
-    /// Waits until the screen contains all of these texts.
-    #[track_caller]
-    fn wait_all(&self, texts: &[&str]) -> String {
-        let mut last = String::new();
-        wait_for(&format!("{texts:?} on the screen"), || {
-            last = self.screen();
-            if texts.iter().all(|text| last.contains(text)) { Some(last.clone()) } else { None }
-        })
-    }
-
-    #[track_caller]
-    fn wait(&self, text: &str) -> String {
-        self.wait_all(&[text])
-    }
-
-    /// Waits until the screen no longer contains a text.
-    #[track_caller]
-    fn wait_without(&self, text: &str) -> String {
-        wait_for(&format!("no `{text}` on the screen"), || {
-            Some(self.screen()).filter(|screen| !screen.contains(text))
-        })
-    }
-
+impl TopTerminal for Terminal {
     fn start_top(&self, arguments: &str) {
         let program = env!("CARGO_BIN_EXE_dossierd");
         self.enter("stty -g > $HOME/before");
@@ -106,13 +42,6 @@ impl Terminal {
             let children = fs::read_to_string(&children).unwrap();
             children.split_whitespace().next().map(str::to_owned)
         })
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let mut command = with_program(Path::new("tmux"), &self.environment);
-        let _ = command.arg("-S").arg(&self.socket).arg("kill-server").output();
     }
 }
 

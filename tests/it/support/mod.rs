@@ -12,6 +12,7 @@ pub(crate) mod process;
 #[path = "../../../src/core/event_schema/validate.rs"]
 pub(crate) mod schema;
 pub(crate) mod systemd;
+pub(crate) mod terminal;
 pub(crate) mod wait;
 
 use std::ffi::{OsStr, OsString};
