@@ -1,6 +1,7 @@
 // Names and contents that try to become markup, to run as scripts, or to mislead the reader.
 
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { after, before, test } from "node:test";
 import { Project, enter, launch, screenshot } from "./support.mjs";
 
@@ -156,6 +157,34 @@ test("contents of too many nodes are shown as their source, completely", async (
     await page.waitForSelector(".detail .notice");
     await page.waitForSelector(".detail .content pre");
     assert.equal((await page.textContent(".detail .content pre")).trim(), numbers);
+    assert.deepEqual(problems, []);
+    await context.close();
+  } finally {
+    await project.close();
+  }
+});
+
+test("a feature names the worktrees in which it differs, as text", async () => {
+  const project = new Project("main").feature("001-x").feature("002-same");
+  const git = (...args) => {
+    const done = spawnSync("git", ["-c", "user.name=t", "-c", "user.email=t@t", ...args], { cwd: project.root, encoding: "utf8" });
+    assert.equal(done.status, 0, done.stderr);
+  };
+  git("init", "-q");
+  git("add", "-A");
+  git("commit", "-q", "-m", "all");
+  const name = `wt<img src=x onerror="${RUN.replaceAll("/", "")}">`;
+  git("worktree", "add", "-q", "--detach", `../${name}`);
+  project.write(`../${name}/kitty-specs/001-x/spec.md`, "# Elsewhere\n");
+  await project.start();
+  try {
+    const { context, page, problems } = await enter(browser, project);
+    await page.waitForSelector("tr:has-text('001-x') .differs:has-text('differs in wt<img src=x')");
+    assert.equal(await page.locator("tr:has-text('002-same') .differs").count(), 0);
+    await page.click(".features a >> nth=0");
+    await page.waitForSelector("dt:has-text('differs in')");
+    await page.waitForSelector("dd:has-text('<img src=x')");
+    await screenshot(page, "differs-in");
     assert.deepEqual(problems, []);
     await context.close();
   } finally {

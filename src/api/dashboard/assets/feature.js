@@ -93,6 +93,7 @@ export class Feature {
     }
     const counts = overview.artifact_counts;
     const fact = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value));
+    const differsIn = labels.differsIn(overview, this.model.status.projects);
     const errors = [overview.meta_error, overview.step_error, overview.step_warning, overview.progress_error].filter(Boolean);
     this.summary.replaceChildren(
       h("div", { class: "bar" }, title,
@@ -109,6 +110,7 @@ export class Feature {
         fact("step", overview.step ? printable(overview.step) : "–"),
         ...(overview.next_step ? [fact("next step", printable(overview.next_step))] : []),
         ...(overview.progress ? [fact("progress", labels.progress(overview.progress))] : []),
+        ...(differsIn ? [fact("differs in", differsIn)] : []),
         fact("parity hash", h("code", { title: overview.parity_hash_sha256 }, labels.shortHash(overview.parity_hash_sha256))),
         fact("baseline accepted", overview.baseline ? labels.time(overview.baseline.captured_at) : "none"),
         fact("last checked", overview.last_scanned_at ? labels.time(overview.last_scanned_at) : "–")),

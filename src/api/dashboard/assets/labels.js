@@ -1,6 +1,6 @@
 // Texts for states, sizes and times.
 
-import { h } from "./dom.js";
+import { h, printable } from "./dom.js";
 
 // Each label is `[tone, text]`; the tone is a class of the style sheet.
 const COMPLETENESS = {
@@ -37,6 +37,13 @@ const ABSENCE = {
 /** Creates a badge: a coloured dot and a text. */
 export function badge([tone, text], title) {
   return h("span", { class: `badge ${tone}`, title }, text);
+}
+
+/** Returns the names of the other work trees in which a feature differs; null if there are none. */
+export function differsIn(overview, projects) {
+  const names = (overview.differs_in ?? []).map((rootId) =>
+    projects.find((project) => project.root_id === rootId)?.project ?? rootId);
+  return names.length ? printable(names.join(", ")) : null;
 }
 
 export const completeness = (overview) =>

@@ -119,10 +119,12 @@ export class Overview {
   featureRow(project, feature) {
     const counts = feature.artifact_counts;
     const id = `${project.root_id}/${feature.feature_slug}`;
+    const differsIn = labels.differsIn(feature, this.model.status.projects);
     return h("tr", { data: { feature: id } },
       h("th", { scope: "row" }, h("a", {
         href: buildUrl("/", { feature: feature.feature_slug, project: project.root_id }), "data-navigate": true,
-      }, printable(feature.feature_slug))),
+      }, printable(feature.feature_slug)),
+      differsIn ? h("div", { class: "differs dim" }, `differs in ${differsIn}`) : null),
       h("td", {}, labels.badge(labels.completeness(feature))),
       h("td", { class: "number", data: { label: "required" } }, counts.required ? `${counts.required_present} / ${counts.required}` : "–"),
       h("td", { class: "number", data: { label: "artifacts" } }, String(counts.total)),
