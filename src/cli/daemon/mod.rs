@@ -8,5 +8,6 @@ pub(crate) mod line_counts;
 pub(crate) mod log_file;
 pub(crate) mod query;
 pub(crate) mod root_names;
+pub(crate) mod status_body;
 pub(crate) mod systemctl;
 pub(crate) mod watched_roots;

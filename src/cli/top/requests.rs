@@ -1,6 +1,9 @@
 //! Asks the daemon, and turns its responses into inputs of the screen. Draws nothing.
 
 use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use crate::cli::render::{diff_view, labels, output};
 use crate::cli::top::input::{Input, RestoreAsked, TextId, TextKind, TopRequest};
@@ -14,6 +17,11 @@ use crate::wire::history::{RestoreItem, RestoreRequest, RestoreResponse, StateDi
 
 /// Maximum number of bytes of a content that is shown; the rest is counted.
 const MAX_CONTENT_BYTES: usize = 1 << 20;
+
+/// How often, and in which interval, a difference is asked for again of which a version is not stored: it is stored shortly
+/// after the event.
+const DIFF_ATTEMPTS: u32 = 15;
+const DIFF_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Carries out a request, on a connection of its own; `None` if it is not one to the daemon.
 pub(super) async fn send(socket: &Path, request: TopRequest) -> Option<Input> {
@@ -52,8 +60,16 @@ async fn get_text(socket: &Path, id: &TextId) -> anyhow::Result<String> {
         TextKind::Diff => {
             let target = path("/api/dossier/diff", &id.feature);
             let target = target.with("from", "baseline").with("to", "now");
-            let diff: StateDiff = client.get(&target).await?.parse()?;
-            Ok(diff_view::styled(&diff))
+            let mut attempts = 0..DIFF_ATTEMPTS;
+            loop {
+                let diff: StateDiff = client.get(&target).await?.parse()?;
+                let is_pending =
+                    diff.files.iter().any(|file| file.unavailable.as_deref() == Some("not_stored"));
+                if !is_pending || attempts.next().is_none() {
+                    return Ok(diff_view::styled(&diff));
+                }
+                sleep(DIFF_INTERVAL).await;
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cli::daemon::connection::is_disconnected;
+use crate::cli::daemon::status_body::without_uptime;
 use crate::cli::daemon::watched_roots::WatchedRoots;
 use crate::cli::render::event_format::{EventText, LastStates, LinePrefix};
 use crate::cli::top::draw::{Palette, draw, next_tick};
@@ -401,17 +402,6 @@ fn is_settling(status: &Status<'_>) -> bool {
     })
 }
 
-/// Returns what precedes and follows the daemon's uptime, which always differs.
-fn without_uptime(body: &[u8]) -> (&[u8], &[u8]) {
-    const NAME: &[u8] = b"\"uptime_s\":";
-    let Some(at) = body.windows(NAME.len()).position(|part| part == NAME) else {
-        return (body, &[]);
-    };
-    let (before, rest) = body.split_at(at);
-    let end = rest.iter().position(|byte| *byte == b',').unwrap_or(rest.len());
-    (before, &rest[end..])
-}
-
 fn now_timestamp() -> Timestamp {
     Timestamp::from(SystemTime::now())
 }
@@ -444,19 +434,5 @@ impl Signals {
             _ = self.quit.recv() => SignalNumber::QUIT,
             _ = self.resume.recv() => SignalNumber::CONT,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_uptime;
-
-    #[test]
-    fn without_uptime_ignores_the_uptime_alone() {
-        let body =
-            |uptime: u32, seq: u32| format!("{{\"a\":1,\"uptime_s\":{uptime},\"seq\":{seq}}}");
-        let (first, later, changed) = (body(9, 1), body(10, 1), body(10, 2));
-        assert_eq!(without_uptime(first.as_bytes()), without_uptime(later.as_bytes()));
-        assert_ne!(without_uptime(first.as_bytes()), without_uptime(changed.as_bytes()));
     }
 }
