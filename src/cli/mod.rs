@@ -7,6 +7,7 @@
 mod agent_hook;
 mod args;
 mod commands;
+mod completion;
 mod daemon;
 mod evaluation;
 mod exec;
@@ -129,6 +130,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<CommandExit> {
         #[cfg(feature = "mcp")]
         CliCommand::Mcp(args) => commands::mcp::run(args),
         CliCommand::AgentHook(args) => commands::agent_hook::run(args),
+        CliCommand::CompleteWord(args) => commands::complete_word::run(args),
         CliCommand::Completions(args) => commands::completions::print_completions(args),
         CliCommand::Man(args) => commands::completions::print_man_page(args),
     }

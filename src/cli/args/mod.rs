@@ -182,6 +182,9 @@ pub(super) enum CliCommand {
     /// that no hook disturbs the agent.
     #[command(hide = true)]
     AgentHook(AgentHookArgs),
+    /// Print what the last word of a command line may be, for the scripts that `completions` prints
+    #[command(hide = true)]
+    CompleteWord(CompleteWordArgs),
     /// Print a shell completion script
     Completions(CompletionsArgs),
     /// Print the manual page
@@ -641,6 +644,27 @@ pub(super) struct AgentHookArgs {
     pub(super) fallback_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(super) socket: SocketArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompleteWordArgs {
+    /// Shell whose line is completed
+    #[arg(value_enum)]
+    pub(super) shell: CompletingShell,
+    /// The words, of which the last one is completed; of bash the line, and the characters that end words
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(super) words: Vec<OsString>,
+}
+
+/// Shells whose scripts call `complete-word`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CompletingShell {
+    /// Bash, which neither splits nor quotes as needed
+    Bash,
+    /// Zsh
+    Zsh,
+    /// Fish
+    Fish,
 }
 
 #[derive(Debug, Args)]

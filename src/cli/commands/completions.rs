@@ -10,14 +10,14 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use crate::cli::args::{Cli, CompletionsArgs, ManArgs, examples_of};
+use crate::cli::completion::script;
 use crate::cli::exit::CommandExit;
 use crate::cli::render::output;
 
 pub(crate) fn print_completions(args: &CompletionsArgs) -> anyhow::Result<CommandExit> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "dossierd", &mut script);
+    let script = script(args.shell, &mut Cli::command());
     let mut out = output::stdout_machine();
-    out.write_all(&script)?;
+    out.write_all(script.as_bytes())?;
     out.flush()?;
     Ok(CommandExit::Success)
 }
@@ -102,6 +102,10 @@ const FILES: &[(&str, &str)] = &[
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("DOSSIERD_SOCKET", "Socket of the daemon; --socket takes precedence."),
     ("DOSSIERD_LOG", "Log filter of the daemon."),
+    (
+        "DOSSIERD_PAGER, PAGER",
+        "Pager for long output on a terminal; less by default, none if empty.",
+    ),
     ("NO_COLOR, CLICOLOR_FORCE", "Output without colour, or always with colour."),
     ("HOME, XDG_CONFIG_HOME, XDG_STATE_HOME, XDG_RUNTIME_DIR", "Where the files are."),
 ];

@@ -4,6 +4,7 @@ pub(crate) mod agent_hook;
 pub(crate) mod artifacts;
 pub(crate) mod baseline;
 pub(crate) mod check;
+pub(crate) mod complete_word;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod dashboard;

@@ -5,6 +5,7 @@ mod artifacts;
 mod baseline;
 mod check;
 mod command_line;
+mod completions;
 mod config_command;
 mod daemon_connection;
 mod doctor;
