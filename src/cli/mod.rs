@@ -65,10 +65,13 @@ pub fn main() -> ExitCode {
         return CommandExit::Usage.into();
     }
     crate::scan::raise_descriptor_limit();
-    match feature_names::expand_feature_names(&mut cli.command).and_then(|()| dispatch(&cli)) {
-        Ok(exit) => exit.into(),
-        Err(error) => report_error(&error).into(),
+    if cli.can_use_pager() {
+        render::pager::enable();
     }
+    let expanded = feature_names::expand_feature_names(&mut cli.command);
+    let exit = expanded.and_then(|()| dispatch(&cli)).unwrap_or_else(|error| report_error(&error));
+    render::pager::finish();
+    exit.into()
 }
 
 /// Prints what is wrong with the arguments, or the requested help or version.

@@ -33,6 +33,11 @@ impl CheckOutputs {
     pub(in crate::cli) fn has_json(&self) -> bool {
         self.0.iter().any(|(format, file)| *format == CheckFormat::Json && file.is_none())
     }
+
+    /// Returns true if text is written to standard output, and nothing else is written.
+    pub(in crate::cli) fn is_text_only(&self) -> bool {
+        self.0.iter().all(|(format, file)| *format == CheckFormat::Text && file.is_none())
+    }
 }
 
 impl CheckFormat {

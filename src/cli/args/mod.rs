@@ -53,6 +53,9 @@ pub(super) struct Cli {
     /// Show all times in UTC instead of the local time
     #[arg(long, global = true)]
     pub(super) utc: bool,
+    /// Print long output on the terminal without a pager
+    #[arg(long, global = true)]
+    pub(super) no_pager: bool,
     #[command(subcommand)]
     pub(super) command: CliCommand,
 }
@@ -71,6 +74,29 @@ impl Cli {
                  with `--json`",
             )),
             _ => Ok(cli),
+        }
+    }
+}
+
+impl Cli {
+    /// Returns true if the command prints text that may be long, and ends.
+    pub(super) fn can_use_pager(&self) -> bool {
+        if self.no_pager || self.quiet {
+            return false;
+        }
+        match &self.command {
+            CliCommand::Status(args) => !args.watch && !args.short && !args.selection.project.json,
+            CliCommand::Events(args) => {
+                !args.follow && args.exec.exec.is_none() && !args.project.json
+            }
+            CliCommand::Artifacts(args) => !args.feature.project.json,
+            CliCommand::Log(args) => !args.feature.project.json,
+            CliCommand::Show(args) => !args.feature.project.json,
+            CliCommand::Diff(args) => !args.feature.project.json,
+            CliCommand::Drift(args) => !args.feature.project.json,
+            CliCommand::Scan(args) => !args.json,
+            CliCommand::Check(args) => args.outputs.is_text_only(),
+            _ => false,
         }
     }
 }
@@ -681,7 +707,9 @@ pub(super) struct ManArgs {
 }
 
 fn parse_tree_hash(text: &str) -> Result<Digest, &'static str> {
-    Digest::parse(text).ok_or("expected a tree hash: 64 lower-case hexadecimal digits")
+    Digest::parse(text).ok_or(
+        "expected a tree hash, 64 lower-case hexadecimal digits, as `status FEATURE` and `accept` print it",
+    )
 }
 
 #[cfg(test)]

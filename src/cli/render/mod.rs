@@ -4,6 +4,7 @@ pub(crate) mod diff_view;
 pub(crate) mod event_format;
 pub(crate) mod labels;
 pub(crate) mod output;
+pub(crate) mod pager;
 pub(crate) mod progress;
 pub(crate) mod status_line;
 pub(crate) mod status_view;

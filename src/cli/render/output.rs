@@ -8,12 +8,15 @@ use anstream::stream::RawStream;
 use anstream::{AutoStream, ColorChoice};
 use owo_colors::OwoColorize as _;
 
+use crate::cli::render::pager::{self, PagedStdout};
 use crate::core::path::{escape_unprintable, is_unprintable};
 use crate::wire::json;
 
-/// Returns standard output for text, which strips colours if they are not wanted.
-pub(crate) fn stdout_human() -> BufWriter<AutoStream<io::StdoutLock<'static>>> {
-    BufWriter::new(auto_stream(io::stdout().lock()))
+/// Returns standard output for text, which strips colours if they are not wanted, and goes through a pager where one is
+/// used.
+pub(crate) fn stdout_human() -> BufWriter<AutoStream<Box<dyn io::Write>>> {
+    let choice = color_choice(&io::stdout());
+    BufWriter::new(AutoStream::new(Box::new(PagedStdout), choice))
 }
 
 /// Prints text that may contain colours to standard output.
@@ -89,7 +92,7 @@ pub(crate) fn note(text: &str) {
     if is_quiet() {
         return;
     }
-    eprint_line(&format!("{} {}", "note:".bold().cyan(), escape_unprintable(text)));
+    eprint_line(&format!("{} {}", "note:".bold().cyan(), printable(text)));
 }
 
 /// Prints a warning to standard error.
@@ -97,7 +100,7 @@ pub(crate) fn warn(text: &str) {
     if is_quiet() {
         return;
     }
-    eprint_line(&format!("{} {}", "warning:".bold().yellow(), escape_unprintable(text)));
+    eprint_line(&format!("{} {}", "warning:".bold().yellow(), printable(text)));
 }
 
 /// Prints an error to standard error.
@@ -107,12 +110,39 @@ pub(crate) fn error(text: &str) {
 
 /// Returns the line that [`error`] prints.
 pub(crate) fn format_error(text: &str) -> String {
-    format!("{} {}", "error:".bold().red(), escape_unprintable(text))
+    format!("{} {}", "error:".bold().red(), printable(text))
+}
+
+/// Escapes a message, without the numbers of errors.
+fn printable(text: &str) -> String {
+    escape_unprintable(&without_error_numbers(text)).into_owned()
+}
+
+/// Removes the numbers of errors of the system, whose texts precede them.
+pub(crate) fn without_error_numbers(text: &str) -> String {
+    const NUMBER: &str = " (os error ";
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(NUMBER) {
+        out.push_str(before);
+        let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        rest = match after[digits..].strip_prefix(')') {
+            Some(end) if digits > 0 => end,
+            _ => {
+                out.push_str(NUMBER);
+                after
+            }
+        };
+    }
+    out.push_str(rest);
+    out
 }
 
 /// Prints a line to standard error unchanged. Failures are ignored: they cannot be reported.
 pub(crate) fn eprint_line(line: &str) {
-    let _ = writeln!(auto_stream(io::stderr().lock()), "{line}");
+    let mut text = AutoStream::new(Vec::new(), color_choice(&io::stderr()));
+    let _ = writeln!(text, "{line}");
+    pager::write_stderr(&text.into_inner());
 }
 
 /// Returns true if the error is that the reader closed the pipe.
@@ -149,7 +179,19 @@ pub(crate) fn printable_lines(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::printable_lines;
+    use super::{printable, printable_lines};
+
+    #[test]
+    fn numbers_of_system_errors_are_left_out_of_messages() {
+        for (text, expected) in [
+            ("x: Not found (os error 2)", "x: Not found"),
+            ("a (os error 13): b (os error 2); c", "a: b; c"),
+            ("a (os error x) (os error ", "a (os error x) (os error "),
+            ("a\x1b", "a\\u{1b}"),
+        ] {
+            assert_eq!(printable(text), expected);
+        }
+    }
 
     #[test]
     fn printable_lines_escapes_everything_but_line_feeds() {

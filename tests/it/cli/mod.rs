@@ -18,6 +18,7 @@ mod integrations;
 #[cfg(feature = "mcp")]
 mod mcp;
 mod notify;
+mod pager;
 mod path_arguments;
 mod projects;
 mod shared_baselines;

@@ -51,6 +51,9 @@ impl Project {
         command.args(["-qec", &line, "/dev/null"]).current_dir(&self.root).env_clear();
         command.envs(of_client.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.env("TERM", "xterm").env("SHELL", "/bin/sh");
+        if !command.get_envs().any(|(name, _)| name == "PAGER" || name == "DOSSIERD_PAGER") {
+            command.env("PAGER", "");
+        }
         Some(command)
     }
 
