@@ -60,9 +60,19 @@ pub(super) fn expand_feature_names(command: &mut CliCommand) -> anyhow::Result<(
                 output::note(&format!("`{text}` selects {}", escape_unprintable(slug)));
                 **name = slug.into();
             }
+            NameMatch::Unknown if forms == NameForms::Number => {
+                if let NameMatch::One(slug) = match_feature(&text, &slugs, NameForms::Any) {
+                    bail!(
+                        "`{text}` may be {}; a command that changes something takes the whole slug, a path or \
+                         the number",
+                        escape_unprintable(slug)
+                    )
+                }
+            }
             NameMatch::Unknown => {}
             NameMatch::Ambiguous(all) => {
-                bail!("`{text}` is ambiguous: it may be {}; name more of it", all.join(", "))
+                let all = labels::join_truncated(&all);
+                bail!("`{text}` is ambiguous: it may be {all}; name more of it")
             }
         }
     }

@@ -38,6 +38,7 @@ use crate::history::states::PastStateError;
 use crate::project::{GitError, LocateError};
 use crate::wire::hint::HintCode;
 use args::{Cli, CliCommand, Color};
+use commands::artifacts::UnknownFilterValue;
 use exit::CommandExit;
 use feature_names::NoFeatureNamed;
 
@@ -153,12 +154,23 @@ fn report_error(error: &anyhow::Error) -> CommandExit {
     if render::output::is_closed_pipe(error) {
         return CommandExit::Success;
     }
-    render::output::error(&format!("{error:#}"));
+    let locate_error = error.chain().find_map(|cause| cause.downcast_ref::<LocateError>());
+    render::output::error(&match locate_error {
+        // All markers are too many for a message.
+        Some(LocateError::NotRecognised { path, .. }) => format!(
+            "{} is in no project: no layout recognises it or a directory above it; `dossierd layouts` lists what is \
+             looked for; use `--feature` if it is a feature by itself",
+            path.display()
+        ),
+        _ => format!("{error:#}"),
+    });
     if daemon::connection::is_unreachable(error) {
         return CommandExit::NoDaemon;
     }
-    let locate_error = error.chain().find_map(|cause| cause.downcast_ref::<LocateError>());
-    let is_unnamed = error.chain().any(|cause| cause.downcast_ref::<NoFeatureNamed>().is_some());
+    let is_unnamed = error.chain().any(|cause| {
+        cause.downcast_ref::<NoFeatureNamed>().is_some()
+            || cause.downcast_ref::<UnknownFilterValue>().is_some()
+    });
     if is_unnamed || matches!(locate_error, Some(LocateError::NotRecognised { .. })) {
         return CommandExit::Usage;
     }

@@ -161,14 +161,11 @@ impl Drift {
         };
         let key_mismatch = key.differing_fields(&baseline.baseline_key);
         if !key_mismatch.is_empty() {
-            let fields = key_mismatch.join(", ");
+            let detail = key.mismatch_text(&baseline.baseline_key);
             return Self {
                 severity: Some(Severity::Info),
                 key_mismatch,
-                ..Self::with_state(
-                    DriftState::KeyMismatch,
-                    format!("the baseline was accepted for another {fields}"),
-                )
+                ..Self::with_state(DriftState::KeyMismatch, detail)
             };
         }
         match &baseline.artifacts {

@@ -76,6 +76,16 @@ impl BaselineKey {
         let pairs = self.fields().into_iter().zip(other.fields());
         pairs.filter(|((_, mine), (_, theirs))| mine != theirs).map(|((name, _), _)| name).collect()
     }
+
+    /// Returns a sentence with the fields in which `accepted` differs from `self`, and both values of each.
+    #[must_use]
+    pub fn mismatch_text(&self, accepted: &Self) -> String {
+        let pairs = self.fields().into_iter().zip(accepted.fields());
+        let fields = pairs
+            .filter(|((_, now), (_, accepted))| now != accepted)
+            .map(|((name, now), (_, accepted))| format!("{name} `{accepted}`, not `{now}`"));
+        format!("the baseline was accepted for {}", fields.collect::<Vec<_>>().join("; "))
+    }
 }
 
 /// A key as it is written in a file. Other programs write and hash a `node_id` of digits as a
@@ -235,6 +245,12 @@ mod tests {
         let other = BaselineKey { node_id: "x".into(), target_branch: "main".into(), ..example() };
         assert_eq!(example().differing_fields(&other), ["node_id", "target_branch"]);
         assert!(example().differing_fields(&example()).is_empty());
+        let now = example();
+        let text = format!(
+            "the baseline was accepted for node_id `x`, not `{}`; target_branch `main`, not `{}`",
+            now.node_id, now.target_branch
+        );
+        assert_eq!(now.mismatch_text(&other), text);
     }
 
     #[test]

@@ -88,6 +88,9 @@ impl HtmlReport<'_> {
             Completeness::Unknown => Label { class: "dim", text: "unknown" },
         };
         write_field(out, "completeness", &completeness.to_html());
+        if let Some(reason) = &overview.unknown_reason {
+            write_field(out, "because", &escape_html(reason));
+        }
         let required = format!("{} of {} present", counts.required_present, counts.required);
         write_field(out, "required", &required);
         write_field(out, "artifacts", &counts.total.to_string());

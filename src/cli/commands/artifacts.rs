@@ -1,5 +1,6 @@
 //! `dossierd artifacts`: lists the artifacts of a feature.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use crate::cli::args::ArtifactsArgs;
@@ -14,11 +15,25 @@ use crate::core::ignore::IgnoredBy;
 use crate::core::path::escape_unprintable;
 use crate::wire::artifacts::{ArtifactFilters, ArtifactList, IgnoredEntry, IgnoredList};
 
+/// A value of `--step` or `--wp` that no artifact of the feature has.
+#[derive(Debug, thiserror::Error)]
+#[error("no artifact of {feature} has the {name} `{value}`; {known}")]
+pub(crate) struct UnknownFilterValue {
+    feature: String,
+    name: &'static str,
+    value: String,
+    known: String,
+}
+
 pub(crate) fn run(args: &ArtifactsArgs) -> anyhow::Result<CommandExit> {
     if args.ignored {
         return list_ignored(args);
     }
-    if let Some(query) = FeatureQuery::run(&args.feature, |scope| request_path(args, scope))? {
+    if let Some(mut query) = FeatureQuery::run(&args.feature, |scope| request_path(args, scope))? {
+        if args.step.is_some() || args.wp.is_some() {
+            let all: ArtifactList<'_> = query.get("/api/dossier/artifacts")?;
+            reject_unknown_values(args, &query.slug(), &all)?;
+        }
         if args.feature.project.json {
             output::print_body(&query.response.body)?;
         } else {
@@ -37,8 +52,35 @@ pub(crate) fn run(args: &ArtifactsArgs) -> anyhow::Result<CommandExit> {
     let artifacts = &feature.dossier.artifacts;
     let origins = target.file_origins(&feature);
     let rules = feature.provenance_rules(&origins);
+    let all = ArtifactList::new(artifacts, rules, ArtifactFilters::default());
+    reject_unknown_values(args, feature.dossier.context.feature_slug.as_str(), &all)?;
     show(args, ArtifactList::new(artifacts, rules, filters))?;
     Ok(target.finish())
+}
+
+/// Fails for a step or a work package that no artifact of the feature has, and names those that there are.
+fn reject_unknown_values(
+    args: &ArtifactsArgs,
+    slug: &str,
+    all: &ArtifactList<'_>,
+) -> Result<(), UnknownFilterValue> {
+    let reject = |name, value: &Option<String>, known: BTreeSet<&str>| match value {
+        Some(value) if !known.contains(value.as_str()) => {
+            let known: Vec<&str> = known.into_iter().collect();
+            let known = if known.is_empty() {
+                "none of them has one".to_owned()
+            } else {
+                format!("there are {}", labels::join_truncated(&known))
+            };
+            let (feature, value) = (slug.to_owned(), value.clone());
+            Err(UnknownFilterValue { feature, name, value, known })
+        }
+        _ => Ok(()),
+    };
+    let steps = all.artifacts.iter().filter_map(|one| one.step_id.as_deref());
+    let packages = all.artifacts.iter().filter_map(|one| one.wp_id.as_deref());
+    reject("step", &args.step, steps.collect())?;
+    reject("work package", &args.wp, packages.collect())
 }
 
 /// Lists what is on disk now; the daemon knows nothing of ignored files.
@@ -110,14 +152,15 @@ fn print(list: &ArtifactList<'_>) -> anyhow::Result<()> {
             artifact.required_status.to_string(),
             or_dash(artifact.wp_id.as_deref()),
             or_dash(artifact.step_id.as_deref()),
-            artifact.size_bytes.to_string(),
+            if artifact.is_present { labels::size_label(artifact.size_bytes) } else { "-".into() },
             labels::presence_label(artifact.error_reason, artifact.error_detail.as_deref()),
             escape_unprintable(&artifact.relative_path.text()).into_owned(),
         ]);
     }
     let mut out = output::stdout_human();
     if !list.artifacts.is_empty() {
-        writeln!(out, "{}", table::render(table))?;
+        // A narrow terminal leaves out step, work package and size.
+        writeln!(out, "{}", table::render_with(table, &[3, 2, 4]))?;
     }
     writeln!(out, "{} of {} artifacts", list.artifacts.len(), list.total_count)?;
     if list.tombstones > 0 {

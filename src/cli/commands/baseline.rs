@@ -131,8 +131,11 @@ fn accept_through_daemon(args: &BaselineAcceptArgs) -> anyhow::Result<Option<Com
             Err(error) => {
                 has_failed = true;
                 is_unknown |= has_hint(&error, HintCode::NotSynced);
+                // Only an error about one of several features does not name it already.
                 let slug = scope.feature.as_deref().unwrap_or_default();
-                output::error(&format!("{slug}: {error:#}"));
+                let text = format!("{error:#}");
+                let names_it = text.contains(&format!("`{slug}`"));
+                output::error(&if names_it { text } else { format!("{slug}: {text}") });
             }
         }
     }
@@ -167,7 +170,8 @@ fn print_accepted(response: &AcceptResponse<'_>) -> anyhow::Result<()> {
     }
     let counts = response.overview.artifact_counts;
     let missing = counts.total.saturating_sub(accepted.artifacts as u64);
-    let hash = accepted.tree_hash_sha256.as_ref().map(labels::short_hash).unwrap_or_default();
+    // All digits, so that they can be given to `--tree`.
+    let hash = accepted.tree_hash_sha256.map(|hash| hash.to_string()).unwrap_or_default();
     let mut out = output::stdout_human();
     writeln!(out, "{}: accepted {} artifacts, tree {hash}", slug.bold(), accepted.artifacts)?;
     if missing > 0 {

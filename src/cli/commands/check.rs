@@ -18,12 +18,12 @@ use crate::cli::render::{labels, output};
 use crate::cli::scope::root_text;
 use crate::core::baseline::BaselineFile;
 use crate::core::diagnostics::{FileError, SkippedDir};
-use crate::core::drift::{Drift, DriftState};
+use crate::core::drift::{Drift, DriftState, Severity};
 use crate::core::feature::Feature;
 use crate::core::path::{RelPath, escape_bytes};
 use crate::project::{SHARED_BASELINES_DIR, changed_since};
 use crate::wire::check::{
-    CheckFinding, CheckRule, CheckSummary, CheckedFeature, feature_findings, file_finding,
+    CheckSummary, CheckedFeature, discovery_finding, empty_finding, feature_findings, file_finding,
     github_report, junit_report, markdown_report, sarif_report, skipped_finding,
 };
 use crate::wire::json;
@@ -50,6 +50,8 @@ struct CheckReport<'a> {
     errors: &'a [FileError],
     warnings: &'a [String],
     skipped: &'a [SkippedDir],
+    /// Why features could not be looked for everywhere.
+    discovery_errors: &'a [String],
     features: Vec<Overview<'a>>,
 }
 
@@ -104,15 +106,16 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<CommandExit> {
     for project in &projects {
         diagnostics.append(project.diagnostics.clone());
     }
-    let is_blind = |one: &LocalTarget| one.has_unreadable || one.discovery_error.is_some();
+    let discovery_errors: Vec<String> =
+        projects.iter().flat_map(|one| one.target.discovery_errors()).collect();
     let scope = CheckScope {
         has_invalid_file: !diagnostics.errors.is_empty(),
-        discovery_failed: projects.iter().any(|one| is_blind(&one.target)),
+        discovery_failed: !discovery_errors.is_empty(),
         has_skipped: !skipped.is_empty(),
         is_empty: projects.iter().any(|one| one.target.has_no_features()),
     };
     let exit = evaluate(scope, &checks, args.strict);
-    let mut summary = CheckSummary::default();
+    let mut summary = CheckSummary { strict: args.strict, ..CheckSummary::default() };
     for project in &projects {
         project.add_to(&mut summary);
     }
@@ -135,6 +138,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<CommandExit> {
         errors: &diagnostics.errors,
         warnings: &diagnostics.warnings,
         skipped: &skipped,
+        discovery_errors: &discovery_errors,
         features: features.iter().map(|feature| Overview::from(*feature)).collect(),
     };
     let checked = features.iter().filter(|feature| !feature.is_documents()).count();
@@ -217,10 +221,11 @@ impl CheckedProject {
         let errors = self.diagnostics.errors.iter();
         general.extend(errors.map(|error| file_finding(error, &prefix, &base_text)));
         general.extend(self.target.skipped.iter().map(|one| skipped_finding(one, &prefix)));
-        let failed = self.target.discovery_error.iter();
-        general.extend(failed.map(|error| {
-            CheckFinding::new(CheckRule::DiscoveryFailed, root.clone(), error.clone())
-        }));
+        let errors = self.target.discovery_errors();
+        if self.target.has_no_features() && errors.is_empty() {
+            general.push(empty_finding(root.clone(), &self.target.project.name));
+        }
+        general.extend(errors.into_iter().map(|error| discovery_finding(root.clone(), error)));
         summary.features.extend(self.features.iter().map(|feature| {
             let dir = relative(&feature.dossier.context.feature_dir);
             CheckedFeature { feature, findings: feature_findings(feature, &dir) }
@@ -289,7 +294,14 @@ impl CheckResult<'_> {
         let count =
             |has: &dyn Fn(&FeatureCheck) -> bool| self.checks.iter().filter(|one| has(one)).count();
         let count_drift = |state| features().filter(|one| one.drift.state == Some(state)).count();
+        // As the exit code does without `--strict`; a key mismatch has no differences.
+        let has_drifted = |one: &&Feature| {
+            one.drift.state == Some(DriftState::Drifted)
+                && one.drift.severity >= Some(Severity::Warning)
+        };
+        let drifted = features().filter(has_drifted).count();
         let more: String = [
+            (count_drift(DriftState::Drifted) - drifted, "with info drift"),
             (count_drift(DriftState::KeyMismatch), "with a key mismatch"),
             (self.report.skipped.len(), "skipped"),
             (self.unchanged, "unchanged and not checked"),
@@ -304,7 +316,7 @@ impl CheckResult<'_> {
             count(&|check| check.incomplete),
             count(&|check| check.unknown),
             count(&|check| check.unreadable),
-            count_drift(DriftState::Drifted),
+            drifted,
         )
     }
 }
@@ -331,6 +343,7 @@ fn report_invalid_config(args: &CheckArgs, error: anyhow::Error) -> anyhow::Resu
             errors: std::slice::from_ref(file),
             warnings: &[],
             skipped: &[],
+            discovery_errors: &[],
             features: Vec::new(),
         })?;
     }
@@ -345,7 +358,7 @@ fn print_diagnostics<'a>(
         output::warn(&labels::skipped_dir(skipped));
     }
     diagnostics.print();
-    for error in targets.filter_map(|target| target.discovery_error.as_ref()) {
-        output::error(error);
+    for error in targets.flat_map(LocalTarget::discovery_errors) {
+        output::error(&error);
     }
 }

@@ -52,7 +52,8 @@ fn print(drift: &DriftDetail<'_>) -> anyhow::Result<()> {
                 if difference.churn { "churn".into() } else { String::new() },
             ]);
         }
-        write!(out, "\n{}", table::render(table))?;
+        // A narrow terminal leaves out the hashes and the column of churn.
+        write!(out, "\n{}", table::render_with(table, &[3, 4, 5]))?;
     }
     Ok(out.flush()?)
 }

@@ -247,7 +247,9 @@ impl EventPrinter {
             // The feature may have been removed and have left only its events.
             let first = request("/api/events").with("limit", "1");
             if connection.get_json::<JournalPage>(&first)?.events.is_empty() {
-                bail!("there is no feature `{slug}`, and no event of it");
+                bail!(
+                    "there is no feature `{slug}`, and no event of it; `dossierd status` lists the features"
+                );
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::cli::args::{HistoryArgs, HistoryCommand, HistoryPurgeArgs};
 use crate::cli::daemon::connection::DaemonConnection;
 use crate::cli::exit::CommandExit;
 use crate::cli::local::target::LocalTarget;
-use crate::cli::render::{output, time_text};
+use crate::cli::render::{labels, output, time_text};
 use crate::cli::scope::Scope;
 use crate::cli::user_dirs::user_dirs;
 use crate::client::RequestPath;
@@ -74,10 +74,10 @@ fn print(status: &HistoryStatus) -> anyhow::Result<()> {
         "{} versions, {} contents of {}",
         status.versions,
         status.contents,
-        format_rounded(status.content_bytes)
+        labels::size_label(status.content_bytes)
     );
     let size =
-        format!("{} of {}", format_rounded(status.used_bytes), format_size(status.max_bytes));
+        format!("{} of {}", labels::size_label(status.used_bytes), format_size(status.max_bytes));
     let covered = format!("event {}, {} to go", status.stored_seq, status.backlog);
     for (name, value) in [
         ("history", state),
@@ -95,15 +95,6 @@ fn print(status: &HistoryStatus) -> anyhow::Result<()> {
         writeln!(out, "a corrupt store was moved to {}", escape_unprintable(path))?;
     }
     Ok(out.flush()?)
-}
-
-/// Returns a size with one unit, without fraction.
-fn format_rounded(bytes: u64) -> String {
-    match bytes {
-        0..1_024 => format!("{bytes} bytes"),
-        1_024..1_048_576 => format!("{} KiB", bytes >> 10),
-        _ => format!("{} MiB", bytes >> 20),
-    }
 }
 
 fn purge(args: &HistoryPurgeArgs) -> anyhow::Result<CommandExit> {

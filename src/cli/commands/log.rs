@@ -87,7 +87,7 @@ fn print(list: &VersionList<'_>) -> anyhow::Result<()> {
             time_text::recent(version.from),
             version.from_seq.map_or_else(|| "-".to_owned(), |seq| format!("@{seq}")),
             escape_unprintable(&version.artifact_key).into_owned(),
-            version.size_bytes.to_string(),
+            labels::size_label(version.size_bytes),
             lines.map_or_else(|| "-".to_owned(), |(added, removed)| format!("+{added} -{removed}")),
             labels::short_hash(&version.content_hash_sha256),
             state_text(version),

@@ -54,14 +54,23 @@ fn add(args: &ProjectPathArgs) -> anyhow::Result<CommandExit> {
     let dirs = user_dirs()?;
     let config = Config::load_resolved(&dirs.config_file())?;
     let root = find_root(&config, &args.path)?;
-    match DaemonConnection::connect_if_running(&args.daemon.socket)? {
-        Some(mut connection) => connection.add_project(&root)?,
+    let result = match DaemonConnection::connect_if_running(&args.daemon.socket)? {
+        Some(mut connection) => {
+            if connection.add_project(&root)? {
+                "added"
+            } else {
+                "watched already:"
+            }
+        }
         None => {
+            let is_known = config.find_project(&root).is_some()
+                || list_projects(&dirs)?.iter().any(|known| *known == root);
             add_project(&dirs, &root)?;
             output::note("no daemon runs; the next one will watch the project");
+            if is_known { "added before:" } else { "added" }
         }
-    }
-    print_result(&args.daemon, &ProjectEntry::new(&root), "added")
+    };
+    print_result(&args.daemon, &ProjectEntry::new(&root), result)
 }
 
 fn remove(args: &ProjectPathArgs) -> anyhow::Result<CommandExit> {
@@ -137,13 +146,16 @@ fn stored_projects() -> anyhow::Result<Vec<ProjectEntry>> {
     roots.extend(list_projects(&dirs)?);
     roots.sort();
     roots.dedup();
-    output::note("no daemon runs; the next one will watch these projects");
+    if !roots.is_empty() {
+        output::note("no daemon runs; the next one will watch these projects");
+    }
     Ok(roots.iter().map(|root| ProjectEntry::new(root)).collect())
 }
 
 /// Returns the root of the project that contains `path`, or `path` itself.
 fn find_root(config: &Config, path: &Path) -> anyhow::Result<PathBuf> {
-    let canonical = path.canonicalize().with_context(|| path.display().to_string())?;
+    let canonical =
+        path.canonicalize().with_context(|| format!("cannot access {}", path.display()))?;
     if !canonical.is_dir() {
         bail!("{} is not a directory; name the root of a project", path.display());
     }

@@ -33,6 +33,11 @@ fn scan_project(args: &ScanArgs, target: &LocalTarget) -> anyhow::Result<Command
     for skipped in &target.skipped {
         output::warn(&labels::skipped_dir(skipped));
     }
+    if target.discovery_error.is_none() {
+        for dir in &target.unreadable {
+            output::warn(&labels::unreadable_dir(dir));
+        }
+    }
     let diagnostics = target.diagnostics();
     diagnostics.print();
     if let Some(error) = &target.discovery_error {
@@ -61,6 +66,9 @@ fn print_snapshots(target: &LocalTarget) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
+/// Columns that a narrow terminal leaves out: hash, mission, artifacts, progress, required, step.
+const DROPPED_COLUMNS: [usize; 6] = [8, 1, 6, 4, 5, 2];
+
 fn print_table(target: &LocalTarget) -> anyhow::Result<()> {
     let mut table = table::with_headings(&[
         "FEATURE",
@@ -83,7 +91,7 @@ fn print_table(target: &LocalTarget) -> anyhow::Result<()> {
     )?;
     let mut out = output::stdout_human();
     if table.row_count() > 0 {
-        out.write_all(table::render(table).as_bytes())?;
+        out.write_all(table::render_with(table, &DROPPED_COLUMNS).as_bytes())?;
     }
     if !problems.is_empty() {
         write!(out, "\n{problems}")?;

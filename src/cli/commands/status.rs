@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::cli::args::{FeatureOrder, ProjectArgs, StatusArgs};
 use crate::cli::daemon::connection::{DaemonConnection, has_problem_status, is_connection_lost};
 use crate::cli::daemon::query;
+use crate::cli::daemon::status_body::without_uptime;
 use crate::cli::exit::CommandExit;
 use crate::cli::exit_on_signal::exit_on_signal_or_closed_pipe;
 use crate::cli::local::diagnostics::ProjectDiagnostics;
@@ -19,6 +20,7 @@ use crate::cli::local::scanned_status::project_status;
 use crate::cli::local::target::LocalTarget;
 use crate::cli::render::labels::DISCONNECTED_NOTE;
 use crate::cli::render::status_line::StatusSummary;
+use crate::cli::render::status_view::ViewOrigin;
 use crate::cli::render::terminal;
 use crate::cli::render::terminal::AlternateScreen;
 use crate::cli::render::{output, status_view};
@@ -120,9 +122,9 @@ impl StatusView {
         }
     }
 
-    fn render_feature(self, overview: &Overview<'_>) -> String {
+    fn render_feature(self, overview: &Overview<'_>, origin: ViewOrigin) -> String {
         match self {
-            Self::Table(_) => status_view::feature_view(overview),
+            Self::Table(_) => status_view::feature_view(overview, origin),
             Self::Problems => match status_view::problem_line(overview) {
                 Some(line) => format!("{line}\n"),
                 None => format!("{}: no problems\n", escape_unprintable(&overview.feature_slug)),
@@ -221,7 +223,7 @@ impl FetchedStatus {
 
     fn render(&self, view: StatusView, width: Option<usize>) -> String {
         match &self.model {
-            StatusModel::One(overview) => view.render_feature(overview),
+            StatusModel::One(overview) => view.render_feature(overview, ViewOrigin::Daemon),
             StatusModel::All(status, scope) => {
                 let mut text = String::new();
                 text.extend(status.delivery.iter().filter_map(status_view::sink_line));
@@ -257,7 +259,7 @@ fn scan_once(args: &StatusArgs) -> anyhow::Result<CommandExit> {
     if selection.project.json {
         output::print_json(&ScannedOverview { overview, sync: Synced::Scan.into() })?;
     } else {
-        output::print_styled(&args.view().render_feature(&overview))?;
+        output::print_styled(&args.view().render_feature(&overview, ViewOrigin::Scan))?;
     }
     note_unwatched(&selection.project);
     if let Some(error) = &target.discovery_error {
@@ -365,11 +367,9 @@ fn follow(
         } else {
             let text = match view {
                 _ if !as_json => fetched.render(view, None),
-                StatusView::Table(_) => {
-                    FetchedStatus::json_without_uptime(fetched.response.parse()?)?
-                }
+                StatusView::Table(_) => json_without_uptime(&fetched.response.body)?,
                 StatusView::Problems => {
-                    FetchedStatus::json_without_uptime(fetched.json_of_problems()?)?
+                    json_without_uptime(&json::to_line(&fetched.json_of_problems()?)?)?
                 }
             };
             let problems = if as_json { Vec::new() } else { fetched.daemon_problems() };
@@ -401,14 +401,12 @@ impl FetchedStatus {
         }
         Ok(value)
     }
+}
 
-    /// Returns the JSON without the uptime, which always differs.
-    fn json_without_uptime(mut value: Value) -> anyhow::Result<String> {
-        if let Some(fields) = value.as_object_mut() {
-            fields.remove("uptime_s");
-        }
-        Ok(String::from_utf8(json::to_line(&value)?)?)
-    }
+/// Returns the JSON without the uptime, which always differs, as one line.
+fn json_without_uptime(body: &[u8]) -> anyhow::Result<String> {
+    let text = String::from_utf8(without_uptime(body).concat())?;
+    Ok(format!("{}\n", text.trim_end()))
 }
 
 /// Waits for an event or [`REFRESH_INTERVAL`], then requests the status again.

@@ -107,10 +107,10 @@ impl DaemonConnection {
         Ok(response)
     }
 
-    /// Adds a project to the daemon and its stored list.
-    pub(crate) fn add_project(&mut self, root: &Path) -> anyhow::Result<()> {
+    /// Adds a project to the daemon and its stored list. Returns false if the daemon watched it already.
+    pub(crate) fn add_project(&mut self, root: &Path) -> anyhow::Result<bool> {
         let body = serde_json::to_vec(&json!({"path": root_text(root), "keep": true}))?;
-        self.post(&RequestPath::new("/api/projects"), body).map(drop)
+        Ok(self.post(&RequestPath::new("/api/projects"), body)?.status == 201)
     }
 
     /// Replaces the connection with a new one to the same socket.

@@ -58,6 +58,11 @@ impl FeatureQuery {
         }
     }
 
+    /// Returns the slug of the feature.
+    pub(crate) fn slug(&self) -> String {
+        self.scope.feature.clone().unwrap_or_default()
+    }
+
     /// Sends another request about the same feature.
     pub(crate) fn get<T: DeserializeOwned>(&mut self, path: &str) -> anyhow::Result<T> {
         self.connection.get_json(&self.scope.request_path(path))

@@ -17,9 +17,10 @@ use crate::core::artifact::ArtifactRef;
 use crate::core::content::StaticHash;
 use crate::core::diagnostics::SkippedDir;
 use crate::core::feature::Feature;
-use crate::core::path::escape_bytes;
+use crate::core::path::{RelPath, escape_bytes, escape_unprintable};
 use crate::core::pattern::Pattern;
 use crate::core::provenance::FileOrigins;
+use crate::core::suggest::nearest;
 use crate::engine::oneshot::{
     IgnoredFile, OneShotOptions, list_ignored, missing_feature, scan_features,
 };
@@ -41,14 +42,16 @@ pub(crate) struct LocalTarget {
     pub(crate) features: Vec<FeatureDir>,
     /// Directories that match a feature pattern and cannot be features.
     pub(crate) skipped: Vec<SkippedDir>,
-    /// There are directories on the way to features that may not be read.
-    pub(crate) has_unreadable: bool,
+    /// Directories on the way to features that may not be read.
+    pub(crate) unreadable: Vec<RelPath>,
     /// Why the features could not be discovered.
     pub(crate) discovery_error: Option<String>,
     /// Whether all features of the project are selected.
     selects_all: bool,
     /// False if the path is in no project, and its directory was opened instead.
     pub(crate) is_recognised: bool,
+    /// Root of the project that contains a root without features.
+    outer_root: Option<PathBuf>,
     limits: ScanLimits,
 }
 
@@ -89,6 +92,14 @@ impl LocalTarget {
         }
     }
 
+    /// Returns why features could not be looked for everywhere.
+    pub(crate) fn discovery_errors(&self) -> Vec<String> {
+        match &self.discovery_error {
+            Some(error) => vec![error.clone()],
+            None => self.unreadable.iter().map(labels::unreadable_dir).collect(),
+        }
+    }
+
     /// Returns true if the project has nothing but documents.
     pub(crate) fn has_no_features(&self) -> bool {
         self.features.iter().all(FeatureDir::is_documents)
@@ -106,7 +117,7 @@ impl LocalTarget {
                 target.selects_all = false;
                 target.features = features;
                 target.skipped.clear();
-                target.has_unreadable = false;
+                target.unreadable.clear();
             }
             None => {
                 target.reject_skipped_path(path)?;
@@ -118,7 +129,14 @@ impl LocalTarget {
 
     /// Opens the project that `args` or the current directory select, with all its features.
     pub(crate) fn from_project_args(args: &ProjectArgs) -> anyhow::Result<Self> {
-        Self::from_project_args_with(LocalSetup::read()?, args)
+        let target = Self::from_project_args_with(LocalSetup::read()?, args)?;
+        if let Some(outer) = &target.outer_root {
+            let (root, outer) = (target.display_root(), outer.display());
+            output::note(&format!(
+                "{root} is in the project {outer}; name that to see its features"
+            ));
+        }
+        Ok(target)
     }
 
     /// Opens the project that `args` or the current directory select; if it is in none, those below it.
@@ -149,7 +167,9 @@ impl LocalTarget {
                 .is_ok_and(|found| canonicalize(named_root).ok().as_ref() == Some(&found.root))
         {
             // A named root is used even inside another project.
-            return setup.open(&canonicalize(named_root)?);
+            let target = setup.open(&canonicalize(named_root)?)?;
+            let outer = located.ok().filter(|_| target.features.is_empty());
+            return Ok(Self { outer_root: outer.map(|found| found.root), ..target });
         }
         let located = located?;
         let mut target = setup.open(&located.root)?;
@@ -215,11 +235,12 @@ impl LocalTarget {
                 return Ok(target);
             }
             if !is_path(name) && !path.is_dir() {
-                bail!(
-                    "there is no feature `{shown}` in {}; {}",
-                    target.display_root(),
-                    target.describe_features()
+                let slugs = target.features.iter().map(|dir| dir.slug.as_str());
+                let similar = nearest(&name.to_string_lossy(), slugs).map_or_else(
+                    || target.describe_features(),
+                    |similar| format!("did you mean {}?", escape_unprintable(similar)),
                 );
+                bail!("there is no feature `{shown}` in {}; {similar}", target.display_root());
             }
         }
         let target = Self::from_path_with(setup.clone(), path, project.lone.into())?;
@@ -266,7 +287,7 @@ impl LocalTarget {
 
     /// Returns the features that have a shared baseline and no directory, if all features are selected.
     pub(crate) fn missing_features(&self) -> Vec<Feature> {
-        if !self.selects_all || self.has_unreadable || self.discovery_error.is_some() {
+        if !self.selects_all || !self.unreadable.is_empty() || self.discovery_error.is_some() {
             return Vec::new();
         }
         let missing = self.project.missing_shared_features(self.features.iter());
@@ -353,9 +374,12 @@ impl LocalTarget {
 
     fn describe_features(&self) -> String {
         let slugs: Vec<&str> = self.features.iter().map(|dir| dir.slug.as_str()).collect();
-        match slugs.as_slice() {
-            [] => "it has no features".to_owned(),
-            some => format!("it has {}", labels::join_truncated(some)),
+        match (slugs.as_slice(), &self.outer_root) {
+            ([], Some(outer)) => {
+                format!("it has no features, but is in the project {}; name that", outer.display())
+            }
+            ([], None) => "it has no features".to_owned(),
+            (some, _) => format!("it has {}", labels::join_truncated(some)),
         }
     }
 
@@ -412,14 +436,14 @@ impl LocalSetup {
         let settings = settings(&self.config, root);
         let project = Project::open(root, settings, &Machine::current(), Some(&self.missions))
             .with_context(|| format!("cannot open {}", root.display()))?;
-        let mut has_unreadable = false;
+        let mut unreadable_dirs = Vec::new();
         let (features, skipped, discovery_error) = match project.discover() {
             Ok(found) => {
                 let is_nothing_seen = found.features.is_empty() && !found.unreadable.is_empty();
                 let unreadable = found.unreadable.iter().next().filter(|_| is_nothing_seen);
                 let error = unreadable
                     .map(|dir| format!("cannot discover features: {} cannot be read", dir.text()));
-                has_unreadable = !found.unreadable.is_empty();
+                unreadable_dirs = found.unreadable.into_iter().collect();
                 (found.features, found.skipped, error)
             }
             Err(error) => {
@@ -431,10 +455,11 @@ impl LocalSetup {
             project,
             features,
             skipped,
-            has_unreadable,
+            unreadable: unreadable_dirs,
             discovery_error,
             selects_all: true,
             is_recognised: true,
+            outer_root: None,
             limits,
         })
     }

@@ -140,6 +140,11 @@ impl LastStates {
         } else {
             text.push_str(&format!("; {}", labels::drift_state_label(now.drift, now.severity)));
         }
+        let became_unknown = before.is_none_or(|before| before.completeness != now.completeness);
+        if now.completeness == Completeness::Unknown && became_unknown {
+            let slug = escape_unprintable(&event.feature_slug);
+            text.push_str(&format!("; `dossierd status {slug}` says why"));
+        }
         let visible = |state: LastState| {
             let counts = state.counts;
             let required = (counts.required_present, counts.required);

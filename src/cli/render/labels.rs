@@ -2,13 +2,14 @@
 
 use owo_colors::OwoColorize as _;
 
+use crate::cli::render::output;
 use crate::core::artifact::ErrorReason;
 use crate::core::diagnostics::SkippedDir;
 use crate::core::digest::Digest;
 use crate::core::drift::{Drift, DriftState, Severity};
 use crate::core::feature::Feature;
 use crate::core::feature_context::Completeness;
-use crate::core::path::escape_unprintable;
+use crate::core::path::{RelPath, escape_unprintable};
 use crate::core::task_progress::TaskProgress;
 use crate::wire::history::RestoreOutcome;
 
@@ -69,6 +70,27 @@ pub(crate) fn join_truncated(names: &[&str]) -> String {
 /// Describes a directory that is not a feature.
 pub(crate) fn skipped_dir(skipped: &SkippedDir) -> String {
     format!("{} is skipped: {}", skipped.name, skipped.reason)
+}
+
+/// Describes a directory in which features cannot be looked for.
+pub(crate) fn unreadable_dir(dir: &RelPath) -> String {
+    format!("cannot look for features in {}: it cannot be read", dir.text())
+}
+
+/// Returns a size with one unit; with one digit after the point where there is one before it.
+pub(crate) fn size_label(bytes: u64) -> String {
+    let (unit, name) = match bytes {
+        0..1_024 => return format!("{bytes} B"),
+        1_024..1_048_576 => (1_u64 << 10, "KiB"),
+        1_048_576..1_073_741_824 => (1 << 20, "MiB"),
+        _ => (1 << 30, "GiB"),
+    };
+    let tenths = bytes / (unit / 10);
+    if tenths < 100 {
+        format!("{}.{} {name}", tenths / 10, tenths % 10)
+    } else {
+        format!("{} {name}", bytes / unit)
+    }
 }
 
 /// Returns the first 12 digits of a hash.
@@ -135,7 +157,9 @@ pub(crate) fn feature_problems(feature: &Feature) -> Vec<String> {
     if matches!(feature.drift.state, Some(DriftState::Drifted | DriftState::KeyMismatch)) {
         lines.push(feature.drift.detail.clone());
     }
-    lines.iter().map(|line| escape_unprintable(line).into_owned()).collect()
+    let printable =
+        |line: &String| escape_unprintable(&output::without_error_numbers(line)).into_owned();
+    lines.iter().map(printable).collect()
 }
 
 /// Returns what was done about a file that was to be restored.
@@ -145,5 +169,26 @@ pub(crate) fn restore_outcome(outcome: RestoreOutcome) -> &'static str {
         RestoreOutcome::Unchanged => "unchanged",
         RestoreOutcome::Renamed => "left out",
         RestoreOutcome::Failed => "not restored",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size_label;
+
+    #[test]
+    fn sizes_have_one_unit() {
+        for (bytes, expected) in [
+            (0, "0 B"),
+            (1_023, "1023 B"),
+            (1_024, "1.0 KiB"),
+            (1_536, "1.5 KiB"),
+            (10_240, "10 KiB"),
+            (1_048_575, "1023 KiB"),
+            (5_242_880, "5.0 MiB"),
+            (3 << 30, "3.0 GiB"),
+        ] {
+            assert_eq!(size_label(bytes), expected, "{bytes}");
+        }
     }
 }

@@ -18,6 +18,15 @@ use crate::wire::delivery::{DeliveryState, SinkStatus};
 use crate::wire::overview::Overview;
 use crate::wire::status::{ProjectStatus, ProjectWatchState, StoreState, StoreStatus, WatchStatus};
 
+/// Where an overview comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ViewOrigin {
+    /// The daemon, which watches the feature.
+    Daemon,
+    /// A scan.
+    Scan,
+}
+
 /// Minimum width of the column with slugs; other columns are left out first.
 const MIN_SLUG_WIDTH: usize = 16;
 
@@ -178,7 +187,7 @@ pub(crate) fn feature_table(features: &[&Overview<'_>], width: Option<usize>) ->
     let shown: Vec<&str> = headings[..columns].iter().map(String::as_str).collect();
     let mut table = table::with_headings(&shown);
     for mut row in cells {
-        row[0] = truncate_middle(&row[0], slugs);
+        row[0] = table::truncate_middle(&row[0], slugs);
         table.add_row(row.into_iter().take(columns));
     }
     table::render(table)
@@ -234,9 +243,15 @@ fn progress_text(progress: &TaskProgress) -> String {
 }
 
 /// Returns the details of one feature.
-pub(crate) fn feature_view(overview: &Overview<'_>) -> String {
+///
+/// One that was scanned is not watched.
+pub(crate) fn feature_view(overview: &Overview<'_>, origin: ViewOrigin) -> String {
     let counts = overview.artifact_counts;
-    let drift = labels::drift_state_label(overview.drift.state, overview.drift.severity);
+    let mut drift = labels::drift_state_label(overview.drift.state, overview.drift.severity);
+    if matches!(overview.drift.state, Some(DriftState::BaselineCorrupt | DriftState::KeyMismatch)) {
+        let slug = escape_unprintable(&overview.feature_slug);
+        drift.push_str(&format!("; `dossierd drift {slug}` says why"));
+    }
     let mut lines = vec![
         ("project", escape_unprintable(&overview.project).into_owned()),
         (
@@ -306,7 +321,13 @@ pub(crate) fn feature_view(overview: &Overview<'_>) -> String {
             error.iter().map(|error| (name, escape_unprintable(error).yellow().to_string())),
         );
     }
-    lines.push(("watch", watch_label(overview.watch)));
+    lines.push((
+        "watch",
+        match origin {
+            ViewOrigin::Daemon => watch_label(overview.watch),
+            ViewOrigin::Scan => "not watched, scanned once".yellow().to_string(),
+        },
+    ));
     let last_scan = overview.last_scanned_at.map(time_text::recent);
     lines.push(("last scan", last_scan.unwrap_or_else(|| "none since the daemon started".into())));
     lines.push(("tree", overview.tree_hash_sha256.to_string()));
@@ -494,34 +515,4 @@ pub(crate) fn problems_view(
         text.push_str(&format!("  no baseline: {names}; {fix}\n"));
     }
     text
-}
-
-/// Shortens `text` to `width` characters. Both ends are kept, because slugs differ there.
-fn truncate_middle(text: &str, width: usize) -> String {
-    let count = text.chars().count();
-    if count <= width {
-        return text.to_owned();
-    }
-    let tail = width.saturating_sub(1) / 3;
-    let head = width.saturating_sub(1) - tail;
-    let start: String = text.chars().take(head).collect();
-    let end: String = text.chars().skip(count - tail).collect();
-    format!("{start}\u{2026}{end}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::truncate_middle;
-
-    #[test]
-    fn truncate_middle_keeps_both_ends() {
-        for (text, width, expected) in [
-            ("short", 16, "short"),
-            ("042-local-mission-dossier-authority", 16, "042-local-\u{2026}ority"),
-            ("0123456789", 10, "0123456789"),
-            ("0123456789", 9, "012345\u{2026}89"),
-        ] {
-            assert_eq!(truncate_middle(text, width), expected);
-        }
-    }
 }

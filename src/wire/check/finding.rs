@@ -4,16 +4,27 @@ use crate::core::artifact::{ErrorReason, RequiredStatus};
 use crate::core::baseline::BaselineScope;
 use crate::core::drift::{Difference, DifferenceKind, DriftState, Severity};
 use crate::core::feature::Feature;
-use crate::core::feature_context::Completeness;
+use crate::core::feature_context::{Completeness, UnknownReason};
+
+/// Whether a finding makes the check fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckEffect {
+    /// Never.
+    None,
+    /// With `--strict`.
+    Strict,
+    /// Always.
+    Always,
+}
 
 /// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CheckLevel {
-    /// It does not affect the exit code.
+    /// It affects the exit code with `--strict` at most.
     Note,
-    /// It affects the exit code with `--strict`, or is drift of severity `warning`.
+    /// It affects the exit code with `--strict`, is drift of severity `warning`, or should be looked at.
     Warning,
-    /// It affects the exit code, or is a file that is not valid for its type.
+    /// It affects the exit code.
     Error,
 }
 
@@ -46,11 +57,13 @@ pub enum CheckRule {
     Skipped,
     /// The features of a project cannot be looked for.
     DiscoveryFailed,
+    /// A project has no features.
+    NoFeatures,
 }
 
 impl CheckRule {
     /// All rules.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::RequiredMissing,
         Self::Unreadable,
         Self::Unknown,
@@ -64,6 +77,7 @@ impl CheckRule {
         Self::InvalidFile,
         Self::Skipped,
         Self::DiscoveryFailed,
+        Self::NoFeatures,
     ];
 
     /// Returns the stable name.
@@ -83,6 +97,7 @@ impl CheckRule {
             Self::InvalidFile => "invalid-file",
             Self::Skipped => "skipped",
             Self::DiscoveryFailed => "discovery-failed",
+            Self::NoFeatures => "no-features",
         }
     }
 
@@ -102,7 +117,8 @@ impl CheckRule {
             Self::BaselineCorrupt => "The baseline cannot be parsed.",
             Self::InvalidFile => "A file that configures the project is invalid.",
             Self::Skipped => "A directory is not taken for a feature.",
-            Self::DiscoveryFailed => "The features of a project cannot be looked for.",
+            Self::DiscoveryFailed => "Features cannot be looked for.",
+            Self::NoFeatures => "A project has no features.",
         }
     }
 
@@ -113,13 +129,33 @@ impl CheckRule {
             | Self::DriftMissing
             | Self::DriftChanged
             | Self::Drift
-            | Self::Skipped => CheckLevel::Warning,
+            | Self::Skipped
+            | Self::NoFeatures => CheckLevel::Warning,
             Self::RequiredMissing
             | Self::Unreadable
             | Self::FeatureMissing
             | Self::BaselineCorrupt
             | Self::InvalidFile
             | Self::DiscoveryFailed => CheckLevel::Error,
+        }
+    }
+
+    fn effect(self) -> CheckEffect {
+        match self {
+            Self::Unknown
+            | Self::DriftAdded
+            | Self::KeyMismatch
+            | Self::Skipped
+            | Self::NoFeatures => CheckEffect::Strict,
+            Self::RequiredMissing
+            | Self::Unreadable
+            | Self::DriftMissing
+            | Self::DriftChanged
+            | Self::Drift
+            | Self::FeatureMissing
+            | Self::BaselineCorrupt
+            | Self::InvalidFile
+            | Self::DiscoveryFailed => CheckEffect::Always,
         }
     }
 }
@@ -131,6 +167,8 @@ pub struct CheckFinding {
     pub rule: CheckRule,
     /// How serious it is.
     pub level: CheckLevel,
+    /// Whether the check fails because of it.
+    pub effect: CheckEffect,
     /// Path of the file or directory, from the top of the repository.
     pub file: String,
     /// Line, from 1; `None` if it concerns the whole file.
@@ -145,7 +183,22 @@ impl CheckFinding {
     /// Returns a finding about a whole file.
     #[must_use]
     pub fn new(rule: CheckRule, file: String, message: String) -> Self {
-        Self { rule, level: rule.level(), file, line: None, column: None, message }
+        let (level, effect) = (rule.level(), rule.effect());
+        Self { rule, level, effect, file, line: None, column: None, message }
+    }
+
+    /// Returns true if the check fails because of this finding.
+    #[must_use]
+    pub fn fails(&self, strict: bool) -> bool {
+        match self.effect {
+            CheckEffect::None => false,
+            CheckEffect::Strict => strict,
+            CheckEffect::Always => true,
+        }
+    }
+
+    fn with(self, level: CheckLevel, effect: CheckEffect) -> Self {
+        Self { level, effect, ..self }
     }
 }
 
@@ -178,14 +231,19 @@ pub fn feature_findings(feature: &Feature, dir: &str) -> Vec<CheckFinding> {
         let path = artifact.relative_path.text();
         let detail = artifact.error_detail().map_or_else(String::new, |why| format!(": {why}"));
         let is_required = artifact.required_status == RequiredStatus::Required;
+        // The work on an archived feature is over.
+        let is_needed = is_required && is_incomplete && !feature.is_archived();
+        let unreadable = || {
+            let message = format!("{slug}: {path} cannot be read{detail}");
+            CheckFinding::new(CheckRule::Unreadable, in_dir(&path), message)
+        };
         let finding = match artifact.error_reason() {
-            Some(ErrorReason::Unreadable | ErrorReason::InvalidFormat) => CheckFinding::new(
-                CheckRule::Unreadable,
-                in_dir(&path),
-                format!("{slug}: {path} cannot be read{detail}"),
-            ),
-            // The work on an archived feature is over.
-            Some(_) if is_required && is_incomplete && !feature.is_archived() => CheckFinding::new(
+            Some(ErrorReason::Unreadable) => unreadable(),
+            Some(ErrorReason::InvalidFormat) if is_needed => unreadable(),
+            Some(ErrorReason::InvalidFormat) => {
+                unreadable().with(CheckLevel::Warning, CheckEffect::None)
+            }
+            Some(_) if is_needed => CheckFinding::new(
                 CheckRule::RequiredMissing,
                 in_dir(&path),
                 format!("{slug}: required {path} is missing ({})", artifact.artifact_key),
@@ -197,16 +255,31 @@ pub fn feature_findings(feature: &Feature, dir: &str) -> Vec<CheckFinding> {
     if feature.snapshot.completeness_status == Completeness::Unknown && !feature.is_archived() {
         let reason = feature.unknown_reason().unwrap_or_else(|| "for an unknown reason".to_owned());
         let message = format!("{slug}: completeness is unknown: {reason}");
-        findings.push(CheckFinding::new(CheckRule::Unknown, dir.to_owned(), message));
+        let finding = CheckFinding::new(CheckRule::Unknown, dir.to_owned(), message);
+        let effect = if is_unseen(feature) { CheckEffect::Always } else { CheckEffect::Strict };
+        findings.push(finding.with(CheckLevel::Warning, effect));
     }
-    for error in [&feature.metadata.meta_error, &feature.metadata.step_error] {
+    let metadata = &feature.metadata;
+    let of_step = if metadata.step_unreadable { CheckEffect::Always } else { CheckEffect::None };
+    // An invalid `meta.json` is a finding of its own.
+    for (error, effect) in
+        [(&metadata.meta_error, CheckEffect::None), (&metadata.step_error, of_step)]
+    {
         let errors = error.iter().map(|error| {
-            CheckFinding::new(CheckRule::Unknown, dir.to_owned(), format!("{slug}: {error}"))
+            let message = format!("{slug}: {error}");
+            let finding = CheckFinding::new(CheckRule::Unknown, dir.to_owned(), message);
+            finding.with(CheckLevel::Warning, effect)
         });
         findings.extend(errors);
     }
     findings.extend(drift_findings(feature, slug, dir, &in_dir));
     findings
+}
+
+/// Returns true if a feature was not completely seen, so that the check cannot tell whether it is complete.
+fn is_unseen(feature: &Feature) -> bool {
+    let reason = feature.dossier.context.unknown_reason.as_ref();
+    !matches!(reason, Some(UnknownReason::InvalidManifest | UnknownReason::Deleted) | None)
 }
 
 fn drift_findings(
@@ -223,11 +296,17 @@ fn drift_findings(
             let is_shared = feature.metadata.baseline_scope == BaselineScope::Shared;
             let mut finding = whole(CheckRule::KeyMismatch);
             if is_shared {
-                finding.level = CheckLevel::Error;
+                finding = finding.with(CheckLevel::Error, CheckEffect::Always);
             }
             vec![finding]
         }
-        Some(DriftState::Drifted) if drift.differences.is_empty() => vec![whole(CheckRule::Drift)],
+        Some(DriftState::Drifted) if drift.differences.is_empty() => {
+            let finding = whole(CheckRule::Drift);
+            vec![match drift.severity {
+                Some(Severity::Info) => finding.with(CheckLevel::Note, CheckEffect::Strict),
+                _ => finding,
+            }]
+        }
         Some(DriftState::Drifted)
             if drift.differences.iter().any(|one| one.kind == DifferenceKind::FeatureMissing) =>
         {
@@ -259,8 +338,8 @@ fn difference_finding(
     if rule == CheckRule::DriftMissing && worst == Some(Severity::Error) {
         finding.level = CheckLevel::Error;
     }
-    if difference.churn && finding.level == CheckLevel::Warning {
-        finding.level = CheckLevel::Note;
+    if difference.churn && finding.level == CheckLevel::Warning || worst == Some(Severity::Info) {
+        finding = finding.with(CheckLevel::Note, CheckEffect::Strict);
     }
     finding
 }

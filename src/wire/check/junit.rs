@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::wire::check::{CheckFinding, CheckLevel, CheckSummary};
+use crate::wire::check::{CheckFinding, CheckSummary};
 
 /// Name of the suite, and of the test case for what concerns no feature.
 const SUITE: &str = "dossierd";
@@ -13,11 +13,11 @@ const SUITE: &str = "dossierd";
 pub fn junit_report(summary: &CheckSummary<'_>) -> String {
     let mut cases = Vec::new();
     if !summary.general.is_empty() {
-        cases.push(case(SUITE, "project", &summary.general));
+        cases.push(case(SUITE, "project", &summary.general, summary.strict));
     }
     for checked in &summary.features {
         let slug = checked.feature.dossier.context.feature_slug.as_str();
-        cases.push(case(&checked.feature.project, slug, &checked.findings));
+        cases.push(case(&checked.feature.project, slug, &checked.findings, summary.strict));
     }
     let failures = cases.iter().filter(|case| case.has_failed).count();
     let tests = cases.len();
@@ -36,9 +36,9 @@ struct TestCase {
     has_failed: bool,
 }
 
-fn case(class: &str, name: &str, findings: &[CheckFinding]) -> TestCase {
+fn case(class: &str, name: &str, findings: &[CheckFinding], strict: bool) -> TestCase {
     let mut xml = format!("<testcase classname=\"{}\" name=\"{}\"", escape(class), escape(name));
-    let is_failure = |one: &&CheckFinding| one.level > CheckLevel::Note;
+    let is_failure = |one: &&CheckFinding| one.fails(strict);
     let failures: Vec<&CheckFinding> = findings.iter().filter(is_failure).collect();
     let notes: Vec<&CheckFinding> = findings.iter().filter(|one| !is_failure(one)).collect();
     if findings.is_empty() {
@@ -96,7 +96,7 @@ mod tests {
             |rule, message: &str| CheckFinding::new(rule, String::new(), message.to_owned());
         let error = finding(CheckRule::Unreadable, "a<b>&\"\u{1b}");
         let note = finding(CheckRule::DriftAdded, "added");
-        let both = case("p", "x", &[note.clone(), error]);
+        let both = case("p", "x", &[note.clone(), error], false);
         assert!(both.has_failed);
         assert_eq!(
             both.xml,
@@ -104,7 +104,8 @@ mod tests {
              type=\"unreadable\">unreadable: a&lt;b&gt;&amp;&quot;\\u{1b}</failure>\n<system-out>drift-added: \
              added</system-out>\n</testcase>\n"
         );
-        assert!(!case("p", "x", &[note]).has_failed);
-        assert_eq!(case("p", "x", &[]).xml, "<testcase classname=\"p\" name=\"x\"/>\n");
+        assert!(!case("p", "x", std::slice::from_ref(&note), false).has_failed);
+        assert!(case("p", "x", &[note], true).has_failed);
+        assert_eq!(case("p", "x", &[], true).xml, "<testcase classname=\"p\" name=\"x\"/>\n");
     }
 }

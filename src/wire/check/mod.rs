@@ -9,9 +9,11 @@ mod markdown;
 mod sarif;
 mod summary;
 
-pub use finding::{CheckFinding, CheckLevel, CheckRule, CheckedFeature, feature_findings};
+pub use finding::{
+    CheckEffect, CheckFinding, CheckLevel, CheckRule, CheckedFeature, feature_findings,
+};
 pub use github::github_report;
 pub use junit::junit_report;
 pub use markdown::markdown_report;
 pub use sarif::sarif_report;
-pub use summary::{CheckSummary, file_finding, skipped_finding};
+pub use summary::{CheckSummary, discovery_finding, empty_finding, file_finding, skipped_finding};

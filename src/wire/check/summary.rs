@@ -10,6 +10,8 @@ pub struct CheckSummary<'a> {
     pub features: Vec<CheckedFeature<'a>>,
     /// What concerns no feature.
     pub general: Vec<CheckFinding>,
+    /// True with `--strict`.
+    pub strict: bool,
 }
 
 impl CheckSummary<'_> {
@@ -40,6 +42,18 @@ pub fn file_finding(error: &FileError, prefix: &str, base: &str) -> CheckFinding
 pub fn skipped_finding(skipped: &SkippedDir, prefix: &str) -> CheckFinding {
     let message = format!("{} is skipped: {}", skipped.name, skipped.reason);
     CheckFinding::new(CheckRule::Skipped, format!("{prefix}{}", skipped.name), message)
+}
+
+/// Returns the finding of features that cannot be looked for in `dir`, a path from the top of the repository.
+#[must_use]
+pub fn discovery_finding(dir: String, reason: String) -> CheckFinding {
+    CheckFinding::new(CheckRule::DiscoveryFailed, dir, reason)
+}
+
+/// Returns the finding of a project without features.
+#[must_use]
+pub fn empty_finding(root: String, project: &str) -> CheckFinding {
+    CheckFinding::new(CheckRule::NoFeatures, root, format!("{project} has no features"))
 }
 
 #[cfg(test)]

@@ -33,6 +33,67 @@ fn junit_has_a_test_case_for_each_feature() {
 }
 
 #[test]
+fn junit_has_a_failure_exactly_if_the_exit_code_is_not_0() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let close = |project: &Project, path: &str| {
+        fs::set_permissions(project.root.join(path), fs::Permissions::from_mode(0o000)).unwrap();
+    };
+    let open = |project: &Project, path: &str| {
+        fs::set_permissions(project.root.join(path), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let accepted = || {
+        let project = Project::complete();
+        project.run(&["baseline", "accept", FEATURE]).assert_success();
+        project
+    };
+    let meta = |text: &str| Project::complete().artifact("meta.json", text);
+    // Case, project, and a directory that is closed meanwhile.
+    let cases = [
+        ("complete", Project::complete(), None),
+        ("example", Project::copy_of(&bakery_dir()), None),
+        ("empty", Project::new(), None),
+        ("not text", Project::complete().artifact("notes.md", b"\xff\xfe"), None),
+        ("required not text", Project::complete().artifact("spec.md", b"\xff\xfe"), None),
+        ("no manifest", meta("{\"mission\": \"reserch\"}"), None),
+        ("broken metadata", meta("{"), None),
+        ("added", accepted().artifact("notes.md", "x"), None),
+        ("changed", accepted().artifact("notes.md", "x").artifact("spec.md", "y"), None),
+        (
+            "key mismatch",
+            accepted().artifact(
+                "meta.json",
+                "{\"mission\": \"software-dev\", \"target_branch\": \"dev\"}",
+            ),
+            None,
+        ),
+        ("unreadable", Project::complete(), Some("kitty-specs/001-x/tasks")),
+        ("unreadable features", Project::complete(), Some("kitty-specs")),
+        ("skipped", Project::complete(), None),
+    ];
+    for (case, project, closed) in cases {
+        if case == "skipped" {
+            symlink("001-x", project.root.join("kitty-specs/002-link")).unwrap();
+        }
+        for strict in [false, true] {
+            let arguments = ["check", "--format", "junit", "--strict"];
+            let arguments = if strict { &arguments[..] } else { &arguments[..3] };
+            let run = match closed {
+                None => project.run(arguments),
+                Some(path) => {
+                    close(&project, path);
+                    let run = project.run_as_nobody(arguments);
+                    open(&project, path);
+                    let Some(run) = run else { continue };
+                    run
+                }
+            };
+            let has_failed = run.stdout.contains("<failure");
+            assert_eq!(has_failed, run.code != 0, "{case}, strict {strict}: {run:?}");
+        }
+    }
+}
+
+#[test]
 fn sarif_has_rules_and_places_from_the_top_of_the_repository() {
     let project = Project::empty();
     crate::support::copy_dir(&bakery_dir(), &project.root.join("sub/bakery"));

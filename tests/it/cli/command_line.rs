@@ -97,7 +97,10 @@ fn invalid_usage_exits_with_2_and_missing_objects_with_1() {
     for (arguments, expected) in [
         (&["scan", "nowhere"][..], "error: cannot access nowhere: No such file or directory"),
         (&["check", "nowhere"], "error: cannot access nowhere: No such file or directory"),
-        (&["artifacts", "002-z"], "error: there is no feature `002-z` in ROOT; it has 001-x"),
+        (
+            &["artifacts", "002-z"],
+            "error: there is no feature `002-z` in ROOT; did you mean 001-x?",
+        ),
         (&["drift", "./kitty-specs"], "./kitty-specs is not a feature of ROOT; it has 001-x"),
         (
             &["show", FEATURE, "input.spec"],

@@ -22,6 +22,7 @@ mod pager;
 mod path_arguments;
 mod projects;
 mod shared_baselines;
+mod situations;
 mod status;
 mod terminal;
 #[cfg(feature = "top")]

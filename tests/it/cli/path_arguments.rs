@@ -37,7 +37,7 @@ fn path_selects_its_project_its_feature_or_a_single_feature() {
     assert_eq!((&scan["feature_slug"], &scan["total_artifacts"]), (&"lone".into(), &4.into()));
     for command in ["scan", "check", "artifacts", "drift"] {
         let run = single.run(&[command, "./lone"]);
-        run.assert_failure(2, "has one of `.kittify`, `kitty-specs`, `.specify`, ");
+        run.assert_failure(2, "is in no project: no layout recognises it");
         assert!(run.stderr.contains("use `--feature` if it is a feature by itself"), "{run:?}");
     }
     single.run(&["artifacts", "./lone", "--feature"]).assert_success();

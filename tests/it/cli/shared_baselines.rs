@@ -134,7 +134,7 @@ fn init_reports_what_is_recognised_and_writes_a_configuration_once() {
     assert_eq!(project.run(&["check"]).code, 0);
 
     let empty = Project::empty();
-    empty.run(&["init"]).assert_failure(2, "has one of `.kittify`");
+    empty.run(&["init"]).assert_failure(2, "is in no project: no layout recognises it");
     empty.run(&["init", "--layout", "kirro"]).assert_failure(1, "did you mean `kiro`?");
     assert!(read_tree(&empty.root).is_empty());
     empty.run(&["init", "--layout", "kiro"]).assert_success();

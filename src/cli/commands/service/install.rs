@@ -137,7 +137,7 @@ fn add_watched_project(dirs: &UserDirs, project: &Path, is_running: bool) -> any
     if !is_running {
         return Ok(add_project(dirs, project)?);
     }
-    DaemonConnection::connect(&SocketArgs { socket: None })?.add_project(project)
+    DaemonConnection::connect(&SocketArgs { socket: None })?.add_project(project).map(drop)
 }
 
 fn print_line(text: &str) -> anyhow::Result<()> {
