@@ -9,6 +9,7 @@ use crate::api::request::wait::wait_until;
 use crate::api::response::overview::overview;
 use crate::api::state::ApiState;
 use crate::core::path::FeatureSlug;
+use crate::core::suggest::nearest;
 use crate::engine::ids::ProjectId;
 use crate::engine::read_model::{EngineState, FeatureView, ProjectView};
 use crate::wire::hint::HintCode;
@@ -22,6 +23,9 @@ pub(crate) const INITIAL_SCAN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a request synchronises again if a project was restarted meanwhile.
 const MAX_SYNC_ATTEMPTS: usize = 3;
+
+/// Bytes of a name up to which a similar one is searched for: the time grows with its length.
+const MAX_SIMILAR_BYTES: usize = 128;
 
 /// A feature of one published state, and its project.
 #[derive(Debug, Clone)]
@@ -63,7 +67,14 @@ impl ResolvedFeature {
                     project_not_found(project)
                 }
                 _ => {
-                    let detail = format!("there is no feature `{slug}`");
+                    let mut detail = format!("there is no feature `{slug}`");
+                    let known = matching_projects(world, project)
+                        .flat_map(|(_, view)| view.features.iter().map(|one| one.slug().as_str()));
+                    if slug.len() <= MAX_SIMILAR_BYTES
+                        && let Some(similar) = nearest(slug, known)
+                    {
+                        detail.push_str(&format!("; the most similar one is {similar}"));
+                    }
                     Problem::new(ProblemCode::NotFound, detail, HintCode::NoSuchFeature)
                 }
             }),

@@ -14,7 +14,7 @@ use crate::cli::daemon::connection::has_hint;
 use crate::cli::daemon::query;
 use crate::cli::daemon::query::{FeatureQuery, ProjectQuery};
 use crate::cli::exit::CommandExit;
-use crate::cli::local::target::{LocalTarget, ONE_TIME_SCAN_NOTE};
+use crate::cli::local::target::{LocalTarget, note_one_time_scan};
 use crate::cli::render::{labels, output, table, time_text};
 use crate::cli::scope::Scope;
 use crate::core::baseline::accept::{AcceptError, OnCorruptBaseline, accept_state as core_accept};
@@ -58,7 +58,7 @@ fn accept(args: &BaselineAcceptArgs) -> anyhow::Result<CommandExit> {
             args.features.iter().map(|name| LocalTarget::from_feature_name(name, &args.project));
         named.collect::<anyhow::Result<_>>()?
     };
-    output::note(ONE_TIME_SCAN_NOTE);
+    note_one_time_scan();
     let (mut has_failed, mut has_invalid_file) = (false, false);
     for target in &targets {
         let mut features = Vec::new();

@@ -286,13 +286,13 @@ mod tests {
         visit_leaves(&program, &mut Vec::new(), &mut |command, path| {
             let path: Vec<&str> = path.iter().map(String::as_str).collect();
             for argument in command.get_arguments() {
-                let names = argument.get_value_names().unwrap_or_default();
-                let named = names.first().map_or("", |name| name.as_str());
-                if !["FEATURE", "KEY", "KEY|PATH", "ROOT"].contains(&named) {
+                let shown = argument.get_value_names().unwrap_or_default();
+                let shown = shown.first().map_or("", |name| name.as_str());
+                if !["FEATURE", "KEY", "KEY|PATH", "ROOT"].contains(&shown) {
                     continue;
                 }
                 let reader = Reader { command, path: path.clone(), positionals: 0, ended: false };
-                assert!(reader.kind(argument).is_some(), "{path:?}: {named}");
+                assert!(reader.kind(argument).is_some(), "{path:?}: {shown}");
                 seen += 1;
             }
         });

@@ -35,7 +35,7 @@ _dossierd_candidates() {
 "#;
 
 /// Fish matches and quotes the values itself. The condition finds them, so that they are searched once.
-const FISH: &str = r#"
+const FISH: &str = r"
 function __dossierd_find_candidates
     set -g __dossierd_candidates (command dossierd complete-word fish (commandline -opc) (commandline -ct) 2>/dev/null)
     and test (count $__dossierd_candidates) -gt 0
@@ -48,7 +48,7 @@ function __dossierd_print_roots
     end
 end
 complete -c dossierd -n __dossierd_find_candidates -f -a '$__dossierd_candidates'
-"#;
+";
 
 /// How the line of fish for `--project` ends.
 const FISH_FILES: &str = " -r -F";

@@ -7,6 +7,7 @@ use crate::cli::args::{FeatureArgs, ProjectArgs};
 use crate::cli::daemon::connection::{DaemonConnection, has_problem_status};
 use crate::cli::exit::CommandExit;
 use crate::cli::local::diagnostics::ProjectDiagnostics;
+use crate::cli::local::target::note_not_watched;
 use crate::cli::render::output;
 use crate::cli::scope::Scope;
 use crate::cli::user_dirs::user_dirs;
@@ -15,10 +16,6 @@ use crate::config::LoadedConfig;
 use crate::core::diagnostics::FileError;
 use crate::core::feature::FeatureWatchState;
 use crate::wire::status::{ProjectStatus, Status};
-
-/// Printed before a scan, when a daemon runs that does not watch the project.
-const NOT_WATCHED_NOTE: &str =
-    "the daemon does not watch this project; run `dossierd project add` to watch it";
 
 /// The daemon's response about a feature, and the connection for further requests.
 pub(crate) struct FeatureQuery {
@@ -51,7 +48,7 @@ impl FeatureQuery {
             Err(error)
                 if has_problem_status(&error, 404) && !is_watched(&mut connection, &scope)? =>
             {
-                output::note(NOT_WATCHED_NOTE);
+                note_not_watched();
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -146,7 +143,7 @@ impl ProjectQuery {
         let status: Status<'_> =
             connection.get_json(&RequestPath::new("/api/status").with_sync())?;
         if scope.root.is_some() && scope.find_project(&status).is_none() {
-            output::note(NOT_WATCHED_NOTE);
+            note_not_watched();
             return Ok(None);
         }
         Ok(Some(Self { connection, status }))

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail};
 
@@ -33,8 +34,24 @@ use crate::project::{
 use crate::scan::{ScanLimits, UnreadableDir};
 use crate::wire::artifacts::MAX_CONTENT_BYTES;
 
-/// Printed when a feature was scanned because no daemon watches it.
-pub(crate) const ONE_TIME_SCAN_NOTE: &str = "result of a one-time scan, not from the daemon";
+/// True if it was noted why a scan is made.
+static IS_SCAN_NOTED: AtomicBool = AtomicBool::new(false);
+
+/// Notes that a project is scanned because the daemon that runs does not watch it.
+pub(crate) fn note_not_watched() {
+    IS_SCAN_NOTED.store(true, Ordering::Relaxed);
+    output::note(
+        "the daemon does not watch this project, so this is the result of a one-time scan; run `dossierd project \
+         add` to have it watched",
+    );
+}
+
+/// Notes that a feature was scanned because no daemon watches it, unless that was noted.
+pub(crate) fn note_one_time_scan() {
+    if !IS_SCAN_NOTED.swap(true, Ordering::Relaxed) {
+        output::note("result of a one-time scan, not from the daemon");
+    }
+}
 
 /// An open project and the selected features.
 pub(crate) struct LocalTarget {
@@ -307,7 +324,7 @@ impl LocalTarget {
 
     /// Scans the one selected feature and prints its warnings and that no daemon was queried.
     pub(crate) fn scan_one(&self) -> anyhow::Result<Feature> {
-        output::note(ONE_TIME_SCAN_NOTE);
+        note_one_time_scan();
         let mut scanned = None;
         self.scan(|feature| feature, |feature| scanned = Some(feature))?;
         let feature = scanned.context("the feature was removed during the scan")?;

@@ -7,6 +7,8 @@ use crate::cli::render::terminal;
 
 /// Width below which a column is not narrowed.
 const MIN_COLUMN_WIDTH: usize = 8;
+/// Width below which a column is not narrowed as long as others can be left out.
+const READABLE_COLUMN_WIDTH: usize = 24;
 /// Spaces between two columns.
 const COLUMN_GAP: usize = 2;
 
@@ -62,21 +64,22 @@ fn narrow(table: Table, droppable: &[usize], width: usize) -> Table {
     let headings: Vec<usize> = table.header().map_or_else(Vec::new, |header| {
         header.cell_iter().map(|cell| display_width(&cell.content())).collect()
     });
-    let smallest = |(column, width): &(usize, usize)| {
+    let at_least = |limit: usize, (column, width): &(usize, usize)| {
         let heading = headings.get(*column).copied().unwrap_or_default();
-        if is_coloured(*column) { *width } else { (*width).min(MIN_COLUMN_WIDTH.max(heading)) }
+        if is_coloured(*column) { *width } else { (*width).min(limit.max(heading)) }
     };
     // The last column needs no gap.
     let available = width + COLUMN_GAP;
     for dropped in droppable {
-        if columns.iter().map(|column| smallest(column) + COLUMN_GAP).sum::<usize>() <= available {
+        let readable = |column| at_least(READABLE_COLUMN_WIDTH, column) + COLUMN_GAP;
+        if columns.iter().map(readable).sum::<usize>() <= available {
             break;
         }
         columns.retain(|(column, _)| column != dropped);
     }
     let needed = columns.iter().map(|(_, width)| width + COLUMN_GAP).sum::<usize>();
     for _ in available..needed {
-        let narrowable = columns.iter_mut().filter(|column| column.1 > smallest(column));
+        let narrowable = columns.iter_mut().filter(|one| one.1 > at_least(MIN_COLUMN_WIDTH, one));
         let Some((_, widest)) = narrowable.max_by_key(|(_, width)| *width) else { break };
         *widest -= 1;
     }

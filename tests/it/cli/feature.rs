@@ -256,7 +256,9 @@ fn features_are_selected_by_number_or_part_and_changed_by_number_only() {
     let ambiguous = project.run(&["drift", "loyalty"]);
     ambiguous.assert_failure(1, "it may be 002-loyalty-card, 021-loyalty-points");
     project.run(&["drift", "nothing"]).assert_failure(1, "there is no feature `nothing`");
-    project.run(&["baseline", "accept", "card"]).assert_failure(1, "there is no feature `card`");
+    project
+        .run(&["baseline", "accept", "card"])
+        .assert_failure(1, "`card` may be 002-loyalty-card");
     project.run(&["baseline", "accept", "2"]).assert_success();
     assert!(project.root.join(".kittify/dossiers/002-loyalty-card/parity-baseline.json").exists());
     let _daemon = project.start_daemon();

@@ -155,6 +155,7 @@ fn a_daemon_that_does_not_know_the_name() {
     let mut situation = Situation::new(project);
     situation
         .run(&["status", "no-such-feature"])
+        .run(&["status", "001-order-pgae"])
         .run(&["artifacts", "no-such-feature"])
         .run(&["baseline", "accept", "no-such-feature"])
         .run(&["verify", "no-such-feature"])
@@ -163,6 +164,8 @@ fn a_daemon_that_does_not_know_the_name() {
         .run(&["artifacts", "001-order-page", "--step", "nope"])
         .run(&["project", "add", "."])
         .run(&["project", "remove", "."])
+        .run(&["drift", "003-delivery-slots"])
+        .run(&["status", "003-delivery-slots"])
         .run(&["status", "003-delivery-slots", "-p", "kitty-specs"]);
     drop(daemon);
     insta::assert_snapshot!(situation.text);

@@ -61,6 +61,9 @@ fn watch_reports_restored_parity() {
     write_file(&project.feature_dir().join("plan.md"), b"# Plan\n");
     let restored = live.lines_until("parity restored").join("\n");
     assert!(restored.contains("restored     plan.md (required)"), "{restored}");
+    write_file(&project.feature_dir().join("meta.json"), b"{");
+    let unknown = live.lines_until("`dossierd status 001-x` says why").join("\n");
+    assert!(unknown.contains("now unknown"), "{unknown}");
     live.interrupt();
 }
 
