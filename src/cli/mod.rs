@@ -67,7 +67,7 @@ pub fn main() -> ExitCode {
     }
     crate::scan::raise_descriptor_limit();
     if cli.can_use_pager() {
-        render::pager::enable();
+        render::pager::enable(render::terminal::size(), render::output::warn);
     }
     let expanded = feature_names::expand_feature_names(&mut cli.command);
     let exit = expanded.and_then(|()| dispatch(&cli)).unwrap_or_else(|error| report_error(&error));

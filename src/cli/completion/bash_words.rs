@@ -71,7 +71,7 @@ impl BashLine {
     }
 }
 
-/// Returns true if no shell gives this character a meaning, wherever it stands in a word.
+/// Returns true if no shell gives this character a meaning, wherever it is in a word.
 fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || "_-./,+@%:=".contains(c)
 }

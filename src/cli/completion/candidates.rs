@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::{ArgumentKind, Candidate, TypedArguments};
 use crate::cli::args::{LoneArgs, ProjectArgs, SocketArgs};
+use crate::cli::completion::command_line::{ArgumentKind, TypedArguments};
 use crate::cli::daemon::connection::DaemonConnection;
 use crate::cli::local::target::LocalTarget;
 use crate::cli::scope::Scope;
@@ -24,6 +24,15 @@ use crate::wire::status::Status;
 /// Time that the daemon has to answer before the disk is read.
 const DAEMON_TIMEOUT: Duration =
     Duration::from_millis(if cfg!(debug_assertions) { 2_000 } else { 60 });
+
+/// What an argument may be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Candidate {
+    /// The argument, unquoted and printable.
+    pub(crate) value: String,
+    /// What it is, in one line; may be empty.
+    pub(crate) description: String,
+}
 
 /// Returns the candidates for the word that is completed. Fails silently: there is nobody to read an error.
 pub(crate) fn find_candidates(typed: &TypedArguments) -> Vec<Candidate> {

@@ -144,10 +144,10 @@ impl<'a> Reader<'a> {
 
     /// Returns the first option with a value in a word such as `-jp`, and where its value begins.
     fn short_with_value(&self, word: &str) -> Option<(usize, &'a Arg)> {
-        let mut letters = word.char_indices().skip(1);
-        letters.find_map(|(at, letter)| {
-            let option = self.options(|option| option.get_short() == Some(letter))?;
-            takes_value(&option).then_some((at + letter.len_utf8(), option))
+        let mut flags = word.char_indices().skip(1);
+        flags.find_map(|(at, flag)| {
+            let option = self.options(|option| option.get_short() == Some(flag))?;
+            takes_value(&option).then_some((at + flag.len_utf8(), option))
         })
     }
 

@@ -14,15 +14,6 @@ mod command_line;
 mod scripts;
 
 pub(super) use bash_words::BashLine;
-pub(super) use candidates::find_candidates;
-pub(super) use command_line::{ArgumentKind, TypedArguments};
+pub(super) use candidates::{Candidate, find_candidates};
+pub(super) use command_line::TypedArguments;
 pub(super) use scripts::script;
-
-/// What an argument may be.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Candidate {
-    /// The argument, unquoted and printable.
-    pub(super) value: String,
-    /// What it is, in one line; may be empty.
-    pub(super) description: String,
-}

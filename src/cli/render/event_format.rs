@@ -143,7 +143,7 @@ impl LastStates {
         let became_unknown = before.is_none_or(|before| before.completeness != now.completeness);
         if now.completeness == Completeness::Unknown && became_unknown {
             let slug = escape_unprintable(&event.feature_slug);
-            text.push_str(&format!("; `dossierd status {slug}` says why"));
+            text.push_str(&format!("; `dossierd status {slug}` shows why"));
         }
         let visible = |state: LastState| {
             let counts = state.counts;

@@ -10,7 +10,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::render::{output, terminal};
 use crate::cli::runtime::new_runtime;
 
 /// Options of `less` if `LESS` does not name others: end at once if all fits, pass colours, leave the text on the screen.
@@ -37,6 +36,8 @@ struct Held {
     pager: Pager,
     columns: usize,
     rows: usize,
+    /// Reports that the pager cannot start.
+    report: fn(&str),
     used: UsedRows,
     parts: Vec<(Stream, Vec<u8>)>,
 }
@@ -124,15 +125,16 @@ impl UsedRows {
     }
 }
 
-/// Holds output back from now on, if standard output is a terminal that a pager can use.
-pub(crate) fn enable() {
+/// Holds output back from now on, if standard output is a terminal, of this `size`, that a pager can use. `report` reports
+/// that the pager cannot start.
+pub(crate) fn enable(size: Option<(usize, usize)>, report: fn(&str)) {
     let variable = |name: &str| std::env::var_os(name).map(|v| v.to_string_lossy().into_owned());
     let is_dumb = variable("TERM").is_none_or(|terminal| terminal.is_empty() || terminal == "dumb");
-    let size = terminal::size().filter(|_| !is_dumb);
+    let size = size.filter(|_| !is_dumb);
     let pager = Pager::select(variable("DOSSIERD_PAGER"), variable("PAGER"));
     if let (Some((columns, rows)), Some(pager)) = (size, pager) {
         let (used, parts) = (UsedRows::default(), Vec::new());
-        *state() = State::Held(Held { pager, columns, rows, used, parts });
+        *state() = State::Held(Held { pager, columns, rows, report, used, parts });
     }
 }
 
@@ -151,7 +153,7 @@ pub(crate) fn finish() {
     }
 }
 
-/// Standard output, or what stands for it.
+/// Standard output, or what replaces it.
 pub(crate) struct PagedStdout;
 
 impl Write for PagedStdout {
@@ -192,12 +194,13 @@ fn write(stream: Stream, bytes: &[u8]) -> io::Result<()> {
             if held.used.complete < held.rows {
                 return Ok(());
             }
-            let (pager, parts) = (held.pager.clone(), mem::take(&mut held.parts));
+            let (pager, report) = (held.pager.clone(), held.report);
+            let parts = mem::take(&mut held.parts);
             let Some(mut child) = pager.start() else {
                 *state = State::Direct;
                 drop(state);
                 if pager.is_named {
-                    output::warn(&format!(
+                    report(&format!(
                         "cannot start the pager `{}`; set DOSSIERD_PAGER to another one, or to nothing",
                         pager.command
                     ));
@@ -220,7 +223,7 @@ fn write(stream: Stream, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Writes to the pager; returns false if it does not read any more, which is no error: its user has seen enough.
+/// Writes to the pager; returns false if it does not read any more, because its user has seen enough.
 fn write_to(child: &mut Child, bytes: &[u8]) -> bool {
     child.stdin.as_mut().is_some_and(|stdin| stdin.write_all(bytes).is_ok())
 }

@@ -250,7 +250,7 @@ pub(crate) fn feature_view(overview: &Overview<'_>, origin: ViewOrigin) -> Strin
     let mut drift = labels::drift_state_label(overview.drift.state, overview.drift.severity);
     if matches!(overview.drift.state, Some(DriftState::BaselineCorrupt | DriftState::KeyMismatch)) {
         let slug = escape_unprintable(&overview.feature_slug);
-        drift.push_str(&format!("; `dossierd drift {slug}` says why"));
+        drift.push_str(&format!("; `dossierd drift {slug}` shows why"));
     }
     let mut lines = vec![
         ("project", escape_unprintable(&overview.project).into_owned()),

@@ -22,7 +22,7 @@ pub enum CheckEffect {
 pub enum CheckLevel {
     /// It affects the exit code with `--strict` at most.
     Note,
-    /// It affects the exit code with `--strict`, is drift of severity `warning`, or should be looked at.
+    /// It affects the exit code with `--strict`, is drift of severity `warning`, or should be examined.
     Warning,
     /// It affects the exit code.
     Error,
@@ -276,7 +276,7 @@ pub fn feature_findings(feature: &Feature, dir: &str) -> Vec<CheckFinding> {
     findings
 }
 
-/// Returns true if a feature was not completely seen, so that the check cannot tell whether it is complete.
+/// Returns true if a feature was not completely seen, so that it is unknown whether it is complete.
 fn is_unseen(feature: &Feature) -> bool {
     let reason = feature.dossier.context.unknown_reason.as_ref();
     !matches!(reason, Some(UnknownReason::InvalidManifest | UnknownReason::Deleted) | None)

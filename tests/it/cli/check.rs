@@ -54,7 +54,7 @@ fn junit_has_a_failure_exactly_if_the_exit_code_is_not_0() {
         ("empty", Project::new(), None),
         ("not text", Project::complete().artifact("notes.md", b"\xff\xfe"), None),
         ("required not text", Project::complete().artifact("spec.md", b"\xff\xfe"), None),
-        ("no manifest", meta("{\"mission\": \"reserch\"}"), None),
+        ("no manifest", meta("{\"mission\": \"researches\"}"), None),
         ("broken metadata", meta("{"), None),
         ("added", accepted().artifact("notes.md", "x"), None),
         ("changed", accepted().artifact("notes.md", "x").artifact("spec.md", "y"), None),

@@ -176,7 +176,7 @@ fn broken_files() {
     let mut situation = Situation::new(
         Project::copy_of(&bakery_dir())
             .file("kitty-specs/001-order-page/meta.json", "{\"mission\": \"software-dev\",\n}")
-            .file("kitty-specs/004-supplier-survey/meta.json", "{\"mission\": \"reserch\"}"),
+            .file("kitty-specs/004-supplier-survey/meta.json", "{\"mission\": \"researches\"}"),
     );
     situation.run(&["check"]).run(&["status", "001-order-page"]).run(&["drift", "004"]);
     insta::assert_snapshot!("broken_meta_json", situation.text);
