@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::CommandFactory as _;
 
 use crate::cli::args::{Cli, CompleteWordArgs, CompletingShell};
-use crate::cli::completion::{BashLine, Candidate, TypedArguments, find_candidates};
+use crate::cli::completion::{BashLine, CompletionCandidate, TypedArguments, find_candidates};
 use crate::cli::exit::CommandExit;
 use crate::cli::render::output;
 
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &CompleteWordArgs) -> anyhow::Result<CommandExit> {
     let found = answer.recv_timeout(ANSWER_TIMEOUT).unwrap_or_default();
     let lines: Vec<String> = found
         .iter()
-        .filter_map(|Candidate { value, description }| {
+        .filter_map(|CompletionCandidate { value, description }| {
             let word = format!("{prefix}{value}");
             match &bash {
                 Some(line) => line.insertion(&word),

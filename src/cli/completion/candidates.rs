@@ -27,7 +27,7 @@ const DAEMON_TIMEOUT: Duration =
 
 /// What an argument may be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Candidate {
+pub(crate) struct CompletionCandidate {
     /// The argument, unquoted and printable.
     pub(crate) value: String,
     /// What it is, in one line; may be empty.
@@ -35,7 +35,7 @@ pub(crate) struct Candidate {
 }
 
 /// Returns the candidates for the word that is completed. Fails silently: there is nobody to read an error.
-pub(crate) fn find_candidates(typed: &TypedArguments) -> Vec<Candidate> {
+pub(crate) fn find_candidates(typed: &TypedArguments) -> Vec<CompletionCandidate> {
     if let Some(directory) = &typed.directory
         && std::env::set_current_dir(expand_home(directory)).is_err()
     {
@@ -60,7 +60,7 @@ pub(crate) fn find_candidates(typed: &TypedArguments) -> Vec<Candidate> {
         }
         _ => Vec::new(),
     };
-    let mut found: Vec<Candidate> =
+    let mut found: Vec<CompletionCandidate> =
         found.into_iter().filter(|candidate| is_typable(&candidate.value)).collect();
     found.sort();
     found.dedup_by(|a, b| a.value == b.value);
@@ -82,28 +82,33 @@ fn expand_home(path: &str) -> PathBuf {
     }
 }
 
-fn plain(value: String) -> Candidate {
-    Candidate { value, description: String::new() }
+fn plain(value: String) -> CompletionCandidate {
+    CompletionCandidate { value, description: String::new() }
 }
 
-fn features(args: &ProjectArgs) -> Vec<Candidate> {
+fn features(args: &ProjectArgs) -> Vec<CompletionCandidate> {
     let root = Scope::resolve(None, args).ok().and_then(|scope| scope.root_text());
     let status: Option<Status<'static>> = get(&args.socket, &RequestPath::new("/api/status"));
     let watched = status.iter().flat_map(|status| status.projects.iter());
     let of_project =
         watched.filter(|project| root.as_deref().is_none_or(|root| project.root == root));
-    let slugs = of_project.flat_map(|project| &project.features).map(|feature| Candidate {
-        value: feature.feature_slug.to_string(),
-        description: feature.completeness_status.to_string(),
-    });
-    let slugs: Vec<Candidate> = slugs.collect();
+    let slugs =
+        of_project.flat_map(|project| &project.features).map(|feature| CompletionCandidate {
+            value: feature.feature_slug.to_string(),
+            description: feature.completeness_status.to_string(),
+        });
+    let slugs: Vec<CompletionCandidate> = slugs.collect();
     if slugs.is_empty() {
         return LocalTarget::slugs_lenient(args).into_iter().map(plain).collect();
     }
     slugs
 }
 
-fn artifacts(typed: &TypedArguments, args: &ProjectArgs, with_paths: bool) -> Vec<Candidate> {
+fn artifacts(
+    typed: &TypedArguments,
+    args: &ProjectArgs,
+    with_paths: bool,
+) -> Vec<CompletionCandidate> {
     let Some(feature) = &typed.feature else { return Vec::new() };
     let slugs = LocalTarget::slugs_lenient(args);
     let slugs: Vec<&str> = slugs.iter().map(String::as_str).collect();
@@ -114,9 +119,9 @@ fn artifacts(typed: &TypedArguments, args: &ProjectArgs, with_paths: bool) -> Ve
     };
     let mut found = Vec::new();
     let mut push = |key: &str, path: &str| {
-        found.push(Candidate { value: key.to_owned(), description: path.to_owned() });
+        found.push(CompletionCandidate { value: key.to_owned(), description: path.to_owned() });
         if with_paths {
-            found.push(Candidate { value: path.to_owned(), description: key.to_owned() });
+            found.push(CompletionCandidate { value: path.to_owned(), description: key.to_owned() });
         }
     };
     let name = std::ffi::OsStr::new(feature);
@@ -146,7 +151,7 @@ fn artifacts(typed: &TypedArguments, args: &ProjectArgs, with_paths: bool) -> Ve
     if scanned.is_err() { Vec::new() } else { found }
 }
 
-fn roots(socket: &SocketArgs) -> Vec<Candidate> {
+fn roots(socket: &SocketArgs) -> Vec<CompletionCandidate> {
     let status: Option<Status<'static>> = get(socket, &RequestPath::new("/api/status"));
     if let Some(status) = status {
         return status.projects.iter().map(|project| plain(project.root.to_string())).collect();

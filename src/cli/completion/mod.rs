@@ -14,6 +14,6 @@ mod command_line;
 mod scripts;
 
 pub(super) use bash_words::BashLine;
-pub(super) use candidates::{Candidate, find_candidates};
+pub(super) use candidates::{CompletionCandidate, find_candidates};
 pub(super) use command_line::TypedArguments;
 pub(super) use scripts::script;

@@ -189,7 +189,7 @@ fn broken_files() {
     insta::assert_snapshot!("broken_manifest", situation.text);
 
     let mut situation = Situation::new(
-        Project::copy_of(&bakery_dir()).config("projcts: []\nlimits: {entries: x}\n"),
+        Project::copy_of(&bakery_dir()).config("project: []\nlimits: {entries: x}\n"),
     );
     situation.run(&["check"]).run(&["status"]).run(&["config", "check"]);
     insta::assert_snapshot!("broken_configuration", situation.text);
