@@ -63,8 +63,8 @@ fn add(args: &ProjectPathArgs) -> anyhow::Result<CommandExit> {
             }
         }
         None => {
-            let is_known = config.find_project(&root).is_some()
-                || list_projects(&dirs)?.iter().any(|known| *known == root);
+            let is_known =
+                config.find_project(&root).is_some() || list_projects(&dirs)?.contains(&root);
             add_project(&dirs, &root)?;
             output::note("no daemon runs; the next one will watch the project");
             if is_known { "added before:" } else { "added" }

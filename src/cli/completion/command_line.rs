@@ -60,8 +60,8 @@ impl TypedArguments {
         } else if let Some(option) = reader.is_option(current) {
             if let Some((option, value)) = reader.inline_value(option) {
                 found.kind = reader.kind(option);
-                found.prefix = current[..current.len() - value.len()].to_owned();
-                found.typed = value.to_owned();
+                current[..current.len() - value.len()].clone_into(&mut found.prefix);
+                value.clone_into(&mut found.typed);
             }
         } else if !reader.command.has_subcommands() {
             found.kind = reader.positional().and_then(|argument| reader.kind(argument));

@@ -33,7 +33,7 @@ pub(crate) fn render_with(table: Table, droppable: &[usize]) -> String {
 
 fn render_within(table: Table, droppable: &[usize], width: Option<usize>) -> String {
     let mut table = match width {
-        Some(width) => narrow(table, droppable, width),
+        Some(width) => narrow(&table, droppable, width),
         None => table,
     };
     for column in table.column_iter_mut() {
@@ -53,7 +53,7 @@ pub(crate) fn display_width(cell: &str) -> usize {
 }
 
 /// Narrows the widest columns of a table until it fits into `width`. Coloured cells, which are single words, are kept.
-fn narrow(table: Table, droppable: &[usize], width: usize) -> Table {
+fn narrow(table: &Table, droppable: &[usize], width: usize) -> Table {
     let natural = table.column_max_content_widths();
     let mut columns: Vec<(usize, usize)> =
         natural.into_iter().map(usize::from).enumerate().collect();
