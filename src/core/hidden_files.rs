@@ -176,15 +176,17 @@ impl HiddenFiles {
     }
 }
 
+/// The mount of a file that was found, whether that went since, and whether it hides a file.
+type StoredFound = (Option<(String, u32)>, bool, bool);
+
 /// The stored form. Paths are in the form of [`RelPath::text`].
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum StoredFiles {
     Current {
         known: BTreeMap<String, u32>,
-        /// The mount of each file, whether it went since, and whether it hides a file.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-        found: BTreeMap<String, (Option<(String, u32)>, bool, bool)>,
+        found: BTreeMap<String, StoredFound>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         hidden: Vec<String>,
     },

@@ -126,7 +126,7 @@ impl MountPoints {
         self.0.iter().map(|(at, mount)| (at.text().into_owned(), mount.depth)).collect()
     }
 
-    /// Reads what [`MountPoints::to_texts`] returned; `None` if one is no path.
+    /// Reads what [`MountPoints::to_texts`] returned; `None` if one is not a path.
     #[must_use]
     pub fn from_texts(texts: &BTreeMap<String, u32>) -> Option<Self> {
         let parse = |(at, depth): (&String, &u32)| {
