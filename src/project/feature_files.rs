@@ -10,7 +10,7 @@ use super::feature_dir::FeatureDir;
 use crate::core::digest::Digest;
 use crate::core::layout::state_document::StateDocument;
 use crate::core::layout::{
-    Fences, FieldCondition, Layout, ProgressOrigin, ProgressRule, StepOrigin,
+    Fences, FieldCondition, FilePlace, Layout, ProgressOrigin, ProgressRule, StepOrigin,
 };
 use crate::core::manifest::{InvalidMissionType, MissionType, SchemaSpecs};
 use crate::core::path::RelPath;
@@ -36,13 +36,22 @@ pub struct StateFiles {
     consulted: BTreeMap<RelPath, Option<Digest>>,
     /// The patterns of which all files were looked for.
     expanded: Vec<PatternSet>,
+    /// The directory outside of the feature, below the root, in which files were looked for.
+    outside: Option<RelPath>,
 }
 
 impl StateFiles {
     /// Returns those of a feature whose metadata depends on one file.
     #[cfg(test)]
     pub(crate) fn of_file(path: RelPath, hash: Option<Digest>) -> Self {
-        Self { consulted: BTreeMap::from([(path, hash)]), expanded: Vec::new() }
+        Self { consulted: BTreeMap::from([(path, hash)]), ..Self::default() }
+    }
+
+    /// Returns true if metadata of the feature depends on the file at a path outside of it, below the
+    /// root.
+    #[must_use]
+    pub fn contains_outside(&self, path: &RelPath) -> bool {
+        self.outside.as_ref().is_some_and(|dir| path.is_below(dir))
     }
 
     /// Returns true if metadata of the feature depends on the file at a path.
@@ -187,6 +196,7 @@ impl<'a> FeatureFiles<'a> {
         let rule = ProgressRule {
             from: ProgressOrigin::Checkboxes,
             files: vec![files],
+            place: FilePlace::Feature,
             field: None,
             keys: None,
             map: BTreeMap::new(),
@@ -196,12 +206,70 @@ impl<'a> FeatureFiles<'a> {
     }
 
     /// Counts the progress of the feature: the first rule of which a file exists counts. That of
-    /// relations is counted from the names of files, elsewhere.
-    pub(super) fn progress(&self, layout: &Layout) -> Result<Option<TaskProgress>, String> {
-        self.progress_by_rules(&layout.progress)
+    /// relations is counted from the names of files, elsewhere. `status_dir` is the directory of the
+    /// feature in the worktree in which its mission is coordinated: if it exists, it counts alone.
+    pub(super) fn progress(
+        &self,
+        layout: &Layout,
+        status_dir: Option<&RelPath>,
+    ) -> Result<Option<TaskProgress>, String> {
+        let (coordinated, own): (Vec<&ProgressRule>, Vec<&ProgressRule>) =
+            layout.progress.iter().partition(|rule| rule.place == FilePlace::Coordination);
+        let Some(dir) = status_dir.filter(|_| !coordinated.is_empty()) else {
+            return self.progress_by_rules(own);
+        };
+        self.state.borrow_mut().outside = Some(dir.clone());
+        match self.root_dir.list(Some(dir)) {
+            Ok(_) => {}
+            Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => {
+                return self.progress_without_worktree(own, dir);
+            }
+            Err(error) => return Err(format!("{}: {error}", dir.text())),
+        }
+        let mut sum = None;
+        for rule in coordinated {
+            for file in &rule.files {
+                let path = dir.join(file.path().as_bytes()).map_err(|error| error.to_string())?;
+                let bytes = self.root_dir.read(&path, MAX_FILE_BYTES);
+                let bytes = bytes.map_err(|error| format!("{}: {error}", path.text()))?;
+                if let Some(progress) = self.count_content(rule, &path, bytes)? {
+                    sum = Some(progress.plus(sum.unwrap_or_default()));
+                }
+            }
+            if sum.is_some() {
+                break;
+            }
+        }
+        Ok(sum.filter(|sum| !sum.is_empty()))
     }
 
-    fn progress_by_rules(&self, rules: &[ProgressRule]) -> Result<Option<TaskProgress>, String> {
+    /// Counts the progress of a feature of which the worktree does not exist. It is made when a mission
+    /// has its first work packages, and removed when it was merged: its own files are right then. While
+    /// they have a status without items, these are in the worktree.
+    fn progress_without_worktree(
+        &self,
+        own: Vec<&ProgressRule>,
+        dir: &RelPath,
+    ) -> Result<Option<TaskProgress>, String> {
+        let mut files = own.iter().filter(|rule| rule.from == ProgressOrigin::Lanes);
+        let files = files.next().map(|rule| rule.files.clone()).unwrap_or_default();
+        let progress = self.progress_by_rules(own)?;
+        let full = |file: &Pattern| self.feature.join(file.path().as_bytes()).ok();
+        let has_status = || files.iter().filter_map(full).any(|path| self.root_dir.exists(&path));
+        if progress.is_none() && has_status() {
+            return Err(format!(
+                "the status is in {}, which does not exist; `spec-kitty doctor workspaces --fix` \
+                 creates it",
+                dir.text()
+            ));
+        }
+        Ok(progress)
+    }
+
+    fn progress_by_rules<'r>(
+        &self,
+        rules: impl IntoIterator<Item = &'r ProgressRule>,
+    ) -> Result<Option<TaskProgress>, String> {
         for rule in rules {
             if rule.from == ProgressOrigin::Relation {
                 continue;
@@ -228,10 +296,28 @@ impl<'a> FeatureFiles<'a> {
     fn count(&self, rule: &ProgressRule, path: &RelPath) -> Result<Option<TaskProgress>, String> {
         if rule.from == ProgressOrigin::Checkboxes {
             let bytes = self.read(path).map_err(|error| format!("{}: {error}", path.text()))?;
-            let Some(bytes) = bytes else {
-                return Ok(None);
-            };
-            self.count_bytes(&bytes)?;
+            return self.count_content(rule, path, bytes);
+        }
+        let known = self.documents.borrow().get(path).cloned();
+        let document = known.unwrap_or_else(|| self.read_document(path));
+        match document.map_err(|error| error.to_string())? {
+            Some(document) => count_items(rule, path, &document),
+            None => Ok(None),
+        }
+    }
+
+    /// Counts the progress in the content of a file, `None` if there is no file.
+    fn count_content(
+        &self,
+        rule: &ProgressRule,
+        path: &RelPath,
+        bytes: Option<Vec<u8>>,
+    ) -> Result<Option<TaskProgress>, String> {
+        let Some(bytes) = bytes else {
+            return Ok(None);
+        };
+        self.count_bytes(&bytes)?;
+        if rule.from == ProgressOrigin::Checkboxes {
             return match std::str::from_utf8(&bytes) {
                 Ok(text) => Ok(Some(count_boxes(text, rule.fences))),
                 Err(error) => {
@@ -240,21 +326,8 @@ impl<'a> FeatureFiles<'a> {
                 }
             };
         }
-        let known = self.documents.borrow().get(path).cloned();
-        let document = known.unwrap_or_else(|| self.read_document(path));
-        let Some(document) = document.map_err(|error| error.to_string())? else {
-            return Ok(None);
-        };
-        let Some(value) = document.find(rule.field.as_deref()) else {
-            return Ok(None);
-        };
-        let has_lanes = rule.from == ProgressOrigin::Lanes;
-        let items = ItemRules { keys: rule.keys.as_ref(), map: &rule.map, has_lanes };
-        let unusable = || {
-            let field = rule.field.as_deref().unwrap_or_default();
-            format!("{}: `{field}` has no states of items", path.text())
-        };
-        items.count(value).ok_or_else(unusable).map(Some)
+        let document = StateDocument::parse(path, &bytes);
+        count_items(rule, path, &document.map_err(|error| format!("{}:{error}", path.text()))?)
     }
 
     /// Counts the bytes of a file with progress, of which not too many are read.
@@ -373,6 +446,24 @@ impl<'a> FeatureFiles<'a> {
     }
 }
 
+/// Counts the items in a document.
+fn count_items(
+    rule: &ProgressRule,
+    path: &RelPath,
+    document: &StateDocument,
+) -> Result<Option<TaskProgress>, String> {
+    let Some(value) = document.find(rule.field.as_deref()) else {
+        return Ok(None);
+    };
+    let has_lanes = rule.from == ProgressOrigin::Lanes;
+    let items = ItemRules { keys: rule.keys.as_ref(), map: &rule.map, has_lanes };
+    let unusable = || {
+        let field = rule.field.as_deref().unwrap_or_default();
+        format!("{}: `{field}` has no states of items", path.text())
+    };
+    items.count(value).ok_or_else(unusable).map(Some)
+}
+
 /// Returns the patterns of files in which the marks of boxes are bookkeeping.
 pub(super) fn box_churn(layout: &Layout) -> Vec<Pattern> {
     let rules = layout.churn.iter().filter(|rule| rule.checkboxes);
@@ -421,7 +512,7 @@ mod tests {
         let slug = FeatureSlug::new(b"f").unwrap();
         let feature = FeatureDir::new(slug, Some(rel("f")));
         let files = FeatureFiles::new(&root_dir, &feature);
-        let progress = files.progress(layout);
+        let progress = files.progress(layout, None);
         assert!(files.documents.borrow().is_empty(), "documents of progress are not kept");
         (progress, files.state_files())
     }

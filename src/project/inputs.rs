@@ -54,7 +54,7 @@ impl Project {
         let layout = self.layout_of(feature);
         let files = FeatureFiles::new(&self.root_dir, feature);
         let root_schema = self.layouts.value(&layout.name, "schema");
-        let fields = meta::read(
+        let meta = meta::read(
             &self.root_dir,
             feature,
             &layout,
@@ -62,8 +62,8 @@ impl Project {
             &files,
             root_schema,
         );
-        self.metas.record(feature, &fields);
-        let meta_error = fields.err().map(|error| error.to_string());
+        self.metas.record(feature, &meta);
+        let meta_error = meta.fields.err().map(|error| error.to_string());
         self.read_other_inputs(feature, &layout, meta_error, files)
     }
 
@@ -140,7 +140,7 @@ impl Project {
         };
         let progress = match loaded.tracks {
             Some(tracks) => files.progress_in_boxes(tracks),
-            None => files.progress(layout),
+            None => files.progress(layout, self.metas.status_dir(&feature.slug).as_ref()),
         };
         let (progress, progress_error) = match progress {
             Ok(progress) => (progress, None),

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use serde_json::{Map, Value};
 
+use super::coordination;
 use super::feature_dir::FeatureDir;
 use super::feature_files::{FeatureFiles, StateError};
 use crate::core::diagnostics::FileError;
@@ -23,12 +24,12 @@ use crate::project::root_dir::{ReadError, RootDir};
 const META_FILE: &[u8] = b"meta.json";
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// What a feature's `meta.json` contains.
-struct FeatureMeta {
+/// What a feature's `meta.json`, or its state files, contain.
+pub(super) struct FeatureMeta {
     /// Its fields, as far as it has them. A file that does not exist has none.
-    fields: Result<MetaFields, MetaError>,
-    /// Hash of its content; `None` if there is none, or it cannot be read.
-    hash: Option<Digest>,
+    pub(super) fields: Result<MetaFields, MetaError>,
+    /// Directory of the feature in the worktree in which its mission is coordinated.
+    status_dir: Option<RelPath>,
 }
 
 /// Why `meta.json` cannot be used.
@@ -82,6 +83,8 @@ impl MetaError {
 #[derive(Debug, Default)]
 pub(super) struct MetaCache {
     last_valid: Mutex<BTreeMap<FeatureSlug, MetaFields>>,
+    /// As the files named them when they were valid last.
+    status_dirs: Mutex<BTreeMap<FeatureSlug, RelPath>>,
     errors: Mutex<BTreeMap<FeatureSlug, FileError>>,
 }
 
@@ -99,10 +102,22 @@ impl MetaCache {
     /// Takes what the files contained when they were valid last from `previous`.
     pub(super) fn inherit_last_valid(&mut self, previous: &Self) {
         self.last_valid = Mutex::new(lock(&previous.last_valid).clone());
+        self.status_dirs = Mutex::new(lock(&previous.status_dirs).clone());
+    }
+
+    /// Returns the directory of a feature in the worktree in which its mission is coordinated.
+    pub(super) fn status_dir(&self, slug: &FeatureSlug) -> Option<RelPath> {
+        lock(&self.status_dirs).get(slug).cloned()
+    }
+
+    /// Returns those of all features.
+    pub(super) fn status_dirs(&self) -> Vec<RelPath> {
+        lock(&self.status_dirs).values().cloned().collect()
     }
 
     /// Records the result of reading a feature's file.
-    pub(super) fn record(&self, feature: &FeatureDir, fields: &Result<MetaFields, MetaError>) {
+    pub(super) fn record(&self, feature: &FeatureDir, meta: &FeatureMeta) {
+        let FeatureMeta { fields, status_dir } = meta;
         let path = || feature.join(META_FILE).map(|path| path.text().into_owned());
         let error = fields.as_ref().err().zip(path().ok());
         match error.and_then(|(error, path)| error.to_file_error(&path)) {
@@ -111,6 +126,12 @@ impl MetaCache {
         }
         if let Ok(fields) = fields {
             self.set_last_valid(feature.slug.clone(), fields.clone());
+            match status_dir {
+                Some(dir) => {
+                    drop(lock(&self.status_dirs).insert(feature.slug.clone(), dir.clone()))
+                }
+                None => drop(lock(&self.status_dirs).remove(&feature.slug)),
+            }
         }
     }
 
@@ -130,28 +151,37 @@ pub(super) fn read(
     edition: MissionEdition,
     files: &FeatureFiles<'_>,
     root_schema: Option<&str>,
-) -> Result<MetaFields, MetaError> {
+) -> FeatureMeta {
     if layout.reads_meta() {
-        let FeatureMeta { fields, hash } = read_meta(root_dir, feature, edition);
+        let (meta, hash) = read_meta(root_dir, feature, edition);
         if let Ok(path) = RelPath::new(META_FILE) {
             files.record(&path, hash);
         }
-        return fields;
+        return meta;
     }
     let mission = files.mission(layout, root_schema);
     let fields = mission.map(|mission| MetaFields { mission, target_branch: None });
-    fields.map_err(MetaError::State)
+    FeatureMeta { fields: fields.map_err(MetaError::State), status_dir: None }
 }
 
-/// Reads a feature's `meta.json`.
-fn read_meta(root_dir: &RootDir, feature: &FeatureDir, edition: MissionEdition) -> FeatureMeta {
+/// Reads a feature's `meta.json`. The hash is that of its content; `None` if there is none, or it cannot
+/// be read.
+fn read_meta(
+    root_dir: &RootDir,
+    feature: &FeatureDir,
+    edition: MissionEdition,
+) -> (FeatureMeta, Option<Digest>) {
     let content = read_file(root_dir, feature);
     let hash = content.as_ref().ok().and_then(Option::as_deref).map(Digest::of);
-    let fields = content.and_then(|bytes| match bytes {
-        None => Ok(MetaFields::default()),
-        Some(bytes) => parse_fields(&parse_json(&bytes)?, edition),
+    let object = content.and_then(|bytes| match bytes {
+        None => Ok(Map::new()),
+        Some(bytes) => Ok(parse_json(&bytes)?),
     });
-    FeatureMeta { fields, hash }
+    let name = feature.path.as_ref().and_then(|path| std::str::from_utf8(path.file_name()).ok());
+    let status_dir = object.as_ref().ok().zip(name);
+    let status_dir = status_dir.and_then(|(object, name)| coordination::status_dir(object, name));
+    let fields = object.and_then(|object| parse_fields(&object, edition));
+    (FeatureMeta { fields, status_dir }, hash)
 }
 
 fn read_file(root_dir: &RootDir, feature: &FeatureDir) -> Result<Option<Vec<u8>>, MetaError> {
@@ -197,7 +227,7 @@ mod tests {
         }
         let path = RelPath::new(&b"001-x"[..]).ok();
         let feature = FeatureDir::new(FeatureSlug::new(b"001-x").unwrap(), path);
-        let meta = read_meta(&RootDir::open(dir.path()).unwrap(), &feature, edition);
+        let (meta, _) = read_meta(&RootDir::open(dir.path()).unwrap(), &feature, edition);
         match meta.fields {
             Ok(MetaFields { mission, target_branch }) => {
                 (mission.map(String::from), target_branch, None)

@@ -150,13 +150,14 @@ pub(super) fn metadata_dirs<'p>(
     root_dir: &RootDir,
     patterns: impl Iterator<Item = &'p Pattern>,
     layout_paths: &LayoutPaths,
-    run_dirs: impl Iterator<Item = RelPath>,
+    state_dirs: impl Iterator<Item = RelPath>,
     git_dir: Option<(&Path, WorktreeHandling)>,
 ) -> Vec<PathBuf> {
     let mut relative: Vec<RelPath> = Vec::new();
-    // The directory of a run that has not started is created later, in one of its parents.
-    for run_dir in run_dirs {
-        let components: Vec<&[u8]> = run_dir.components().collect();
+    // The directory of a run that has not started, or a worktree, is created later, in one of its
+    // parents.
+    for dir in state_dirs {
+        let components: Vec<&[u8]> = dir.components().collect();
         for length in 1..=components.len() {
             relative.extend(RelPath::new(components[..length].join(&b'/')).ok());
         }

@@ -8,6 +8,7 @@
 mod baseline;
 mod baseline_log;
 mod branch;
+mod coordination;
 mod discover;
 mod dossiers_dir;
 mod feature_dir;
@@ -51,7 +52,7 @@ use crate::core::ignore::IgnoreRules;
 use crate::core::inventory::InventoryEntry;
 use crate::core::layout::feature_rules::{SearchRule, former_slugs};
 use crate::core::layout::recognition::AppliedLayout;
-use crate::core::layout::{FeatureKind, Layout};
+use crate::core::layout::{FeatureKind, FilePlace, Layout};
 use crate::core::manifest::MissionEdition;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::pattern::Pattern;
@@ -88,7 +89,7 @@ use project_config::{CONFIG_FILE, ProjectFile, ProjectSection, config_text};
 use root_dir::{DevIno, RootDir};
 use snapshot_file::ParentDirs;
 use staged::StagedCache;
-use step::FeatureRuns;
+use step::{FeatureRuns, STATE_FILE};
 use worktrees::MAX_WORKTREES;
 
 /// Name of the file that is created and removed to test whether its events are delivered.
@@ -218,7 +219,11 @@ impl Project {
         let worktrees = match (&git_dir, file.worktrees) {
             _ if !is_available => None,
             (Some(git_dir), WorktreeHandling::Follow) => {
-                worktrees::find(&root_dir, root, git_dir).ok()
+                let is_followed = |top: &Path| match missions.edition() {
+                    MissionEdition::First => true,
+                    MissionEdition::SpecKitty3 => !coordination::is_worktree(root, top),
+                };
+                worktrees::find(&root_dir, root, git_dir, is_followed).ok()
             }
             _ => Some(Worktrees::default()),
         };
@@ -389,7 +394,7 @@ impl Project {
             &self.root_dir,
             self.feature_patterns(),
             self.layouts.watched_paths(),
-            self.run_dirs(),
+            self.state_dirs(),
             self.git_dir.as_deref().map(|dir| (dir, self.file.worktrees)),
         )
     }
@@ -493,10 +498,25 @@ impl Project {
         metadata_dirs::dossier_dirs(&self.root, &self.root_dir)
     }
 
-    /// Returns the directories of the runs in `feature-runs.json` that are below the root. They may
-    /// not exist.
-    pub fn run_dirs(&self) -> impl Iterator<Item = RelPath> {
-        self.runs.run_dirs(&self.root)
+    /// Returns the directories outside of features that have files on which one feature depends: those
+    /// of the runs in `feature-runs.json` that are below the root, and those in the worktrees in which
+    /// missions are coordinated. They may not exist.
+    fn state_dirs(&self) -> impl Iterator<Item = RelPath> {
+        self.runs.run_dirs(&self.root).chain(self.metas.status_dirs())
+    }
+
+    /// Returns these files.
+    #[must_use]
+    pub fn outside_state_files(&self) -> Vec<RelPath> {
+        let of_runs = self.runs.run_dirs(&self.root).filter_map(|dir| dir.join(STATE_FILE).ok());
+        let rules = self.layouts.known.layouts.iter().flat_map(|layout| &layout.progress);
+        let rules = rules.filter(|rule| rule.place == FilePlace::Coordination);
+        let files: Vec<&Pattern> = rules.flat_map(|rule| &rule.files).collect();
+        let dirs = self.metas.status_dirs().into_iter();
+        let of_status = dirs.flat_map(|dir| {
+            files.iter().filter_map(move |file| dir.join(file.path().as_bytes()).ok())
+        });
+        of_runs.chain(of_status.collect::<Vec<_>>()).collect()
     }
 
     /// Returns the absolute path of a feature's directory.

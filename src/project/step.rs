@@ -12,6 +12,8 @@ use crate::core::yaml::parse_json;
 use crate::project::root_dir::RootDir;
 
 const RUNS_FILE: &str = ".kittify/runtime/feature-runs.json";
+/// The file in the directory of a run that has its step.
+pub(super) const STATE_FILE: &[u8] = b"state.json";
 /// The copy of a mission's steps in the directory of a run.
 const TEMPLATE_FILE: &str = "mission_template_frozen.yaml";
 const MAX_FILE_BYTES: u64 = 4 << 20;

@@ -16,9 +16,9 @@ fn read_all(root: &Path, user_missions: &Path, machine: &Machine) -> Option<Stri
     };
     let inputs = found.features.iter().map(|feature| project.read_feature_inputs(feature));
     let inputs: Vec<FeatureInputs> = inputs.collect();
-    let run_dirs: Vec<RelPath> = project.run_dirs().collect();
+    let outside = project.outside_state_files();
     let text = format!(
-        "{} {} {} {:?} {:?} {run_dirs:?} {inputs:?} {:?} {:?} {:?}",
+        "{} {} {} {:?} {:?} {outside:?} {inputs:?} {:?} {:?} {:?}",
         project.project_uuid,
         project.node_id,
         project.branch,

@@ -16,6 +16,8 @@ const GITDIR_FILE: &str = "gitdir";
 const MAX_FILE_BYTES: u64 = 64 << 10;
 /// Largest number of worktrees that are followed, in the order of their names.
 pub(super) const MAX_WORKTREES: usize = 16;
+/// Largest number of worktrees whose directories are read; further ones are not followed.
+const MAX_READ: usize = 64;
 
 /// A worktree, as the main work tree names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,18 +38,24 @@ pub struct Worktrees {
 }
 
 /// Returns the worktrees of the repository whose main work tree has `root`, and git's directory `git_dir`;
-/// none if that is the directory of a worktree.
+/// none if that is the directory of a worktree. Those whose top directory is not one that `is_followed`
+/// are left out.
 ///
 /// # Errors
 /// If git's directory cannot be read: it is not known which exist.
-pub(super) fn find(root_dir: &RootDir, root: &Path, git_dir: &Path) -> io::Result<Worktrees> {
+pub(super) fn find(
+    root_dir: &RootDir,
+    root: &Path,
+    git_dir: &Path,
+    is_followed: impl Fn(&Path) -> bool,
+) -> io::Result<Worktrees> {
     let below = git_dir.parent().and_then(|top| root.strip_prefix(top).ok());
     let Some(below) = below.filter(|_| git_dir.ends_with(".git")) else {
         return Ok(Worktrees::default());
     };
     let mut names = names(git_dir)?;
-    let omitted = names.len().saturating_sub(MAX_WORKTREES);
-    names.truncate(MAX_WORKTREES);
+    let mut omitted = names.len().saturating_sub(MAX_READ);
+    names.truncate(MAX_READ);
     let mut followed = Vec::new();
     for name in names {
         let dir = git_dir.join(WORKTREES_DIR).join(name);
@@ -56,7 +64,10 @@ pub(super) fn find(root_dir: &RootDir, root: &Path, git_dir: &Path) -> io::Resul
             continue;
         };
         let dot_git = without_parents(&dir.join(OsStr::from_bytes(text.trim_ascii())));
-        if let Some(top) = dot_git.parent().filter(|_| dot_git.ends_with(".git")) {
+        let top = dot_git.parent().filter(|top| dot_git.ends_with(".git") && is_followed(top));
+        if followed.len() == MAX_WORKTREES {
+            omitted += usize::from(top.is_some());
+        } else if let Some(top) = top {
             // `join` with nothing would add a slash.
             let root = if below.as_os_str().is_empty() { top.to_owned() } else { top.join(below) };
             followed.push(Worktree { root, git_dir: dir });
@@ -82,7 +93,7 @@ fn without_parents(path: &Path) -> PathBuf {
 pub(super) fn watched_dirs(git_dir: &Path) -> Vec<PathBuf> {
     let parent = git_dir.join(WORKTREES_DIR);
     let names = names(git_dir).unwrap_or_default();
-    let dirs = names.into_iter().take(MAX_WORKTREES).map(|name| parent.join(name));
+    let dirs = names.into_iter().take(MAX_READ).map(|name| parent.join(name));
     let exists = parent.is_dir();
     dirs.chain(exists.then(|| parent.clone())).collect()
 }
@@ -135,8 +146,9 @@ mod tests {
             fs::create_dir_all(top.join(path)).unwrap();
             RootDir::open(&top.join(path)).unwrap()
         };
-        let found =
-            |path: &str, git_dir: &Path| find(&root_of(path), &top.join(path), git_dir).unwrap();
+        let found = |path: &str, git_dir: &Path| {
+            find(&root_of(path), &top.join(path), git_dir, |_| true).unwrap()
+        };
         assert_eq!(found("main", &git_dir), Worktrees::default(), "a repository without worktrees");
         for (name, target) in [
             ("b", format!("{}/one/.git\n", top.display())),
@@ -158,10 +170,20 @@ mod tests {
         assert_eq!(below[1], worktree("two/apps/web", "a"));
         let of_worktree = found("one", &git_dir.join("worktrees/b"));
         assert_eq!(of_worktree, Worktrees::default(), "a worktree has none");
+        let not_one = |dir: &Path| dir != top.join("one");
+        let found_others = find(&root_of("main"), &top.join("main"), &git_dir, not_one).unwrap();
+        assert_eq!(found_others.followed, [worktree("two", "a")]);
         for number in 0..MAX_WORKTREES {
-            fs::create_dir_all(git_dir.join(format!("worktrees/c{number}"))).unwrap();
+            let admin = git_dir.join(format!("worktrees/c{number:02}"));
+            fs::create_dir_all(&admin).unwrap();
+            fs::write(admin.join("gitdir"), format!("{}/c{number}/.git", top.display())).unwrap();
         }
-        assert_eq!(found("main", &git_dir).omitted, 4);
+        let all = found("main", &git_dir);
+        assert_eq!((all.followed.len(), all.omitted), (MAX_WORKTREES, 2));
+        for number in 0..MAX_READ {
+            fs::create_dir_all(git_dir.join(format!("worktrees/d{number}"))).unwrap();
+        }
+        assert_eq!(found("main", &git_dir).omitted, 2 + 20);
     }
 
     #[test]

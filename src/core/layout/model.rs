@@ -196,15 +196,30 @@ pub enum Fences {
     Exclude,
 }
 
+/// Where the files of a rule are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FilePlace {
+    /// In the feature.
+    #[default]
+    Feature,
+    /// In the feature's directory of the worktree in which its mission is coordinated. The rule is left
+    /// out where a mission has none, or it does not exist.
+    Coordination,
+}
+
 /// A rule for the progress of a feature.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProgressRule {
     /// How it is counted.
     pub from: ProgressOrigin,
-    /// The files, relative to the feature.
+    /// The files, relative to the place.
     #[serde(deserialize_with = "one_or_many")]
     pub files: Vec<Pattern>,
+    /// Where the files are.
+    #[serde(default, rename = "in")]
+    pub place: FilePlace,
     /// Path of the field; of a relation, the pattern of the partners.
     pub field: Option<String>,
     /// Pattern of the keys in the field that are items; all of them without one.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 
 use super::model::{
-    ChurnRule, FeatureKind, FeatureRule, FieldCondition, Layout, Marker, MissionRule,
+    ChurnRule, FeatureKind, FeatureRule, FieldCondition, FilePlace, Layout, Marker, MissionRule,
     ProgressOrigin, ProgressRule, StepOrigin, StepRule, Variable,
 };
 use super::path_template::PathTemplate;
@@ -94,6 +94,12 @@ fn find_problem(layout: &Layout) -> Option<String> {
         let needs_field = rule.from != ProgressOrigin::Checkboxes;
         if needs_field && rule.field.is_none() {
             return Some(format!("progress[{index}]: `field` is missing"));
+        }
+        if rule.place == FilePlace::Coordination
+            && (rule.from == ProgressOrigin::Relation
+                || rule.files.iter().any(|file| !file.is_literal()))
+        {
+            return Some(format!("progress[{index}]: `in: coordination` needs files without `*`"));
         }
         if rule.from == ProgressOrigin::Relation {
             let partner = rule.field.as_deref().map(Pattern::new);

@@ -582,16 +582,23 @@ impl ProjectIo {
     }
 
     /// Reads the metadata files of some features, if the root is present.
-    fn read_features(&self, dirs: Vec<FeatureDir>) -> Result<FeaturesMetadata, MetadataError> {
+    fn read_features(&mut self, dirs: Vec<FeatureDir>) -> Result<FeaturesMetadata, MetadataError> {
         match self.probe_root() {
             RootStatus::Present => {}
             status => return Err(MetadataError::Root(status)),
         }
+        let project = Arc::clone(&self.project);
         let read = |dir: FeatureDir| {
-            let inputs = self.project.read_feature_inputs(&dir);
+            let inputs = project.read_feature_inputs(&dir);
             (dir, inputs)
         };
-        let features = dirs.into_iter().map(read).collect();
+        let outside = project.outside_state_files();
+        let mut features: Vec<(FeatureDir, FeatureInputs)> =
+            dirs.iter().cloned().map(read).collect();
+        // What was read outside of the features before its directory was watched may have changed since.
+        if project.outside_state_files() != outside && self.watch_metadata_dirs() {
+            features = dirs.into_iter().map(read).collect();
+        }
         let info = Arc::new(self.info());
         if self.project.take_exhausted() {
             return Err(MetadataError::OutOfResources);
@@ -621,7 +628,7 @@ impl ProjectIo {
             root_id: project.root_id.clone(),
             project_uuid: project.project_uuid.clone(),
             node_id: project.node_id.clone(),
-            run_dirs: project.run_dirs().collect(),
+            outside_files: project.outside_state_files(),
             ignore: project.settings.ignore.clone(),
             patterns: project.compiled_feature_patterns(),
             layout_paths: project.watched_paths(),

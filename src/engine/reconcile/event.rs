@@ -218,8 +218,8 @@ pub(in crate::engine) struct ProjectInfo {
     pub(in crate::engine) root_id: String,
     pub(in crate::engine) project_uuid: String,
     pub(in crate::engine) node_id: String,
-    /// Directories of runs, below the root, whose files are metadata.
-    pub(in crate::engine) run_dirs: Vec<RelPath>,
+    /// Files outside of features, below the root, each of which is metadata of a feature.
+    pub(in crate::engine) outside_files: Vec<RelPath>,
     /// Patterns of paths in features that are not artifacts.
     pub(in crate::engine) ignore: Vec<Pattern>,
     /// Where features may be, by the layouts of the root.

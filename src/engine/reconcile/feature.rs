@@ -798,6 +798,11 @@ impl FeatureState {
         self.state_files.contains(path)
     }
 
+    /// Returns true if the metadata depends on the file at a path outside of the feature, below the root.
+    pub(super) fn depends_on_outside(&self, path: &RelPath) -> bool {
+        self.state_files.contains_outside(path)
+    }
+
     /// Records why the listing prevents an evaluation, or that nothing does.
     pub(super) fn set_listing_blocker(&mut self, reason: Option<UnknownReason>) {
         if self.visibility.listing_blocker != reason {

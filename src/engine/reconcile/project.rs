@@ -646,7 +646,8 @@ impl ProjectState {
         } else if moves_features {
             self.refresh_soon(now);
         } else if containing.is_empty() && self.is_metadata(relative, kind, found) {
-            match self.feature_of_baseline(relative) {
+            let feature = self.feature_of_baseline(relative);
+            match feature.or_else(|| self.feature_of_outside_file(relative)) {
                 Some(slug) => self.refresh.read_feature_soon(slug, now.monotonic),
                 None => self.refresh_soon(now),
             }
@@ -667,6 +668,13 @@ impl ProjectState {
         let name = name_of_baseline(relative)?;
         let mut present = self.features.iter().filter(|feature| !feature.is_gone());
         let found = present.find(|feature| feature.dir.slug.file_name().as_bytes() == name);
+        found.map(|feature| feature.dir.slug.clone())
+    }
+
+    /// Returns the present feature whose metadata depends on a file outside of it.
+    fn feature_of_outside_file(&self, relative: &RelPath) -> Option<FeatureSlug> {
+        let mut present = self.features.iter().filter(|feature| !feature.is_gone());
+        let found = present.find(|feature| feature.depends_on_outside(relative));
         found.map(|feature| feature.dir.slug.clone())
     }
 
@@ -1847,11 +1855,11 @@ impl ProjectState {
 
     /// Returns what metadata a path outside of the features may hold.
     fn metadata_kind(&self, path: &RelPath) -> Option<MetadataKind> {
-        let of_run = || {
-            let mut runs = self.info.run_dirs.iter();
-            runs.find_map(|run| match path.as_bytes().strip_prefix(run.as_bytes()) {
-                Some(b"/state.json") => Some(MetadataKind::File),
-                _ => is_at_or_below(run, path).then_some(MetadataKind::Dir),
+        let outside = || {
+            let mut files = self.info.outside_files.iter();
+            files.find_map(|file| match file == path {
+                true => Some(MetadataKind::File),
+                false => file.is_below(path).then_some(MetadataKind::Dir),
             })
         };
         let of_layouts = || {
@@ -1859,7 +1867,7 @@ impl ProjectState {
             let file = paths.has_file(path).then_some(MetadataKind::File);
             file.or_else(|| paths.has_dir(path).then_some(MetadataKind::Dir))
         };
-        MetadataKind::of(path).or_else(of_run).or_else(of_layouts)
+        MetadataKind::of(path).or_else(outside).or_else(of_layouts)
     }
 }
 
@@ -1867,11 +1875,6 @@ impl ProjectState {
 fn stored_dir(slug: &FeatureSlug, stored: &StoredFeature) -> FeatureDir {
     let path = || RelPath::new(slug.as_str().as_bytes()).ok();
     stored.dir.clone().unwrap_or_else(|| FeatureDir::new(slug.clone(), path()))
-}
-
-fn is_at_or_below(path: &RelPath, dir: &RelPath) -> bool {
-    let rest = path.as_bytes().strip_prefix(dir.as_bytes());
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 /// Returns how long ago something was by the wall clock; zero if the clock was set back.

@@ -1,6 +1,7 @@
 //! The daemon: indexing, watching, restarts and crashes.
 
 mod broken_inputs;
+mod coordination;
 mod crash;
 mod environment;
 mod feature_discovery;
