@@ -127,6 +127,10 @@ fn kiro_specs_follow_their_type_and_the_state_of_cc_sdd() {
         (".kiro/specs/e/spec.json", r#"{"phase": "initialized"}"#),
         (".kiro/specs/e/requirements.md", "x"),
         (".kiro/specs/e/design.md", "x"),
+        (".kiro/specs/f/spec.json", r#"{"phase": "implementation-completed"}"#),
+        (".kiro/specs/f/requirements.md", "x"),
+        (".kiro/specs/f/design.md", "x"),
+        (".kiro/specs/f/tasks.md", "- [x] 1. a\n"),
         (".kiro/specs/\u{30e6}\u{30fc}\u{30b6}\u{30fc} x/requirements.md", "x"),
         (".kiro/steering/product.md", "x"),
     ]);
@@ -139,6 +143,7 @@ fn kiro_specs_follow_their_type_and_the_state_of_cc_sdd() {
              (input.requirements), no progress",
             "d: kiro incomplete at tasks from state, next nothing, 1/2",
             "e: kiro complete at design from files, next tasks (workflow.tasks), no progress",
+            "f: kiro complete at implement from state, next nothing, 1/1",
             "\u{30e6}\u{30fc}\u{30b6}\u{30fc} x: kiro complete at requirements from files, next \
              design (output.design), no progress",
         ]

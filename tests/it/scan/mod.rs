@@ -8,3 +8,4 @@ mod layout_corpus;
 pub(crate) mod layouts;
 mod manifests;
 mod metadata;
+mod state_files;
