@@ -180,6 +180,24 @@ pub struct FileSignature {
     pub device: u64,
 }
 
+impl FileSignature {
+    /// Returns what identifies the file.
+    #[must_use]
+    pub fn dev_ino(&self) -> DevIno {
+        DevIno { device: self.device, inode: self.inode }
+    }
+}
+
+/// Device and inode, which identify a file or directory while it exists, also where it is moved within
+/// its file system.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DevIno {
+    /// Device number.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+}
+
 /// One entry below a feature directory as a scan found it, before it is classified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {

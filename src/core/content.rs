@@ -7,62 +7,18 @@
 use sha2::{Digest as _, Sha256};
 use simdutf8::compat::from_utf8;
 
+use super::churn::FileChurn;
 use super::digest::Digest;
+use super::file_kind::FileKind;
 use super::frontmatter;
-use super::path::RelPath;
-use super::pattern::PatternSet;
 use super::task_progress::without_box_marks;
-
-/// Extensions of text files, which must be valid UTF-8 (`docs/specification.md#text-types`).
-pub const TEXT_EXTENSIONS: [&str; 20] = [
-    "md", "markdown", "txt", "json", "jsonl", "yaml", "yml", "csv", "tsv", "toml", "xml", "html",
-    "log", "py", "sh", "rs", "js", "ts", "ini", "cfg",
-];
 
 /// Maximum size of front matter; a longer block is treated as text.
 const MAX_FRONT_MATTER_BYTES: usize = 64 << 10;
 
-/// Maximum size of a task list whose static hash is computed.
+/// Maximum size of a task list whose static hash is computed, and of a file in which something is
+/// bookkeeping by its layout.
 const MAX_TASK_LIST_BYTES: usize = 1 << 20;
-
-/// How a file's bytes are interpreted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileKind {
-    /// Arbitrary bytes.
-    Bytes,
-    /// Text, which must be valid UTF-8.
-    Text,
-    /// Markdown below `tasks/`: text that may have front matter with runtime fields.
-    WorkPackage,
-    /// Other Markdown with lists of tasks by its name: text with boxes that tools tick.
-    TaskList,
-}
-
-impl FileKind {
-    /// Returns the kind of the file at `path`.
-    #[must_use]
-    pub fn from_path(path: &RelPath) -> Self {
-        let Some(extension) = path.extension() else {
-            return Self::Bytes;
-        };
-        let is_markdown = matches!(extension.as_str(), "md" | "markdown");
-        if is_markdown && path.as_bytes().starts_with(b"tasks/") {
-            Self::WorkPackage
-        } else if is_markdown && is_task_list(path) {
-            Self::TaskList
-        } else if TEXT_EXTENSIONS.contains(&extension.as_str()) {
-            Self::Text
-        } else {
-            Self::Bytes
-        }
-    }
-}
-
-/// Returns true for Markdown that has lists of tasks by convention.
-fn is_task_list(path: &RelPath) -> bool {
-    let is_below = path.as_bytes().starts_with(b"checklists/");
-    is_below || matches!(path.file_name(), b"tasks.md" | b"plan.md")
-}
 
 /// Whether the static hash of work packages and task lists is computed. It costs a second hash of their bytes, and
 /// only the comparison with a baseline needs it.
@@ -79,8 +35,9 @@ pub enum StaticHash {
 pub struct ContentInfo {
     /// Hash of the raw bytes.
     pub hash: Digest,
-    /// Hash without the runtime fields of the front matter, or without the marks of boxes; `None` if
-    /// there is no front matter or no box, the list is too large, or the hash was not requested.
+    /// Hash without what is bookkeeping by the layout, or else by the kind: without the runtime fields of
+    /// the front matter, or without the marks of boxes. `None` if no rule matches the file and there is
+    /// no front matter or no box, or the list is too large; or if the hash was not requested.
     pub static_hash: Option<Digest>,
     /// `work_package_id` of the front matter.
     pub wp_id: Option<Box<str>>,
@@ -100,6 +57,8 @@ pub struct ContentHasher {
     hash: Sha256,
     utf8: Option<Utf8Validator>,
     front_matter: FrontMatterScan,
+    /// What is bookkeeping by the layout, and all bytes so far; no bytes if there are too many.
+    churn: Option<(FileChurn, Option<Vec<u8>>)>,
 }
 
 /// Progress of the search for front matter.
@@ -120,10 +79,14 @@ enum FrontMatterScan {
 }
 
 impl ContentHasher {
-    /// Creates a hasher for a file of this kind.
+    /// Creates a hasher for a file of this kind. `churn` is what is bookkeeping in it by its layout,
+    /// beside what is by its kind.
     #[must_use]
-    pub fn new(kind: FileKind, static_hash: StaticHash) -> Self {
+    pub fn new(kind: FileKind, static_hash: StaticHash, churn: Option<FileChurn>) -> Self {
         Self {
+            churn: churn
+                .filter(|_| static_hash == StaticHash::Compute)
+                .map(|churn| (churn, Some(Vec::new()))),
             static_hash,
             hash: Sha256::new(),
             utf8: (kind != FileKind::Bytes).then(Utf8Validator::default),
@@ -145,6 +108,12 @@ impl ContentHasher {
         self.hash.update(chunk);
         if let Some(utf8) = &mut self.utf8 {
             utf8.update(chunk)?;
+        }
+        if let Some((_, buffer)) = &mut self.churn {
+            *buffer = buffer.take().filter(|it| it.len() + chunk.len() <= MAX_TASK_LIST_BYTES);
+            if let Some(buffer) = buffer {
+                buffer.extend_from_slice(chunk);
+            }
         }
         match &mut self.front_matter {
             FrontMatterScan::None => {}
@@ -198,7 +167,13 @@ impl ContentHasher {
             }
             FrontMatterScan::None | FrontMatterScan::Buffering(_) => (None, None),
         };
-        Ok(ContentInfo { hash: Digest::from_hasher(self.hash), static_hash, wp_id })
+        let hash = Digest::from_hasher(self.hash);
+        let static_hash = match self.churn {
+            Some((churn, Some(bytes))) => Some(churn.static_hash(&bytes)),
+            Some((churn, None)) => Some(churn.static_hash_of_all(hash)),
+            None => static_hash,
+        };
+        Ok(ContentInfo { hash, static_hash, wp_id })
     }
 }
 
@@ -288,20 +263,6 @@ impl Utf8Validator {
     }
 }
 
-/// Returns true if two versions of a file at `path` have the same content but for bookkeeping:
-/// their static hashes are known and equal. Marks of boxes are bookkeeping in files that match
-/// `box_churn`.
-#[must_use]
-pub fn has_same_static_part(
-    path: &RelPath,
-    one: Option<&Digest>,
-    other: Option<&Digest>,
-    box_churn: &PatternSet,
-) -> bool {
-    let counts = FileKind::from_path(path) != FileKind::TaskList || box_churn.is_match(path);
-    counts && one.is_some() && one == other
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -309,31 +270,11 @@ mod tests {
     use super::*;
 
     fn hash_chunks(kind: FileKind, chunks: &[&[u8]]) -> Result<ContentInfo, InvalidUtf8> {
-        let mut hasher = ContentHasher::new(kind, StaticHash::Compute);
+        let mut hasher = ContentHasher::new(kind, StaticHash::Compute, None);
         for chunk in chunks {
             hasher.update(chunk)?;
         }
         hasher.finish()
-    }
-
-    #[test]
-    fn file_kind_depends_on_extension_and_tasks_directory() {
-        for (path, kind) in [
-            ("spec.md", FileKind::Text),
-            ("SPEC.MD", FileKind::Text),
-            ("tasks/WP01.md", FileKind::WorkPackage),
-            ("tasks/a/b.markdown", FileKind::WorkPackage),
-            ("tasks/a.json", FileKind::Text),
-            ("mytasks/WP01.md", FileKind::Text),
-            ("logo.png", FileKind::Bytes),
-            ("Makefile", FileKind::Bytes),
-        ] {
-            assert_eq!(
-                FileKind::from_path(&RelPath::new(path.as_bytes()).unwrap()),
-                kind,
-                "{path}"
-            );
-        }
     }
 
     #[test]

@@ -9,11 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::{ArtifactClass, ArtifactKey, ArtifactRef, ArtifactState, RequiredStatus};
 use super::baseline::{Baseline, BaselineArtifact, BaselineFile};
-use super::content::has_same_static_part;
+use super::churn::{ChurnRules, has_same_static_part};
 use super::digest::Digest;
 use super::identity::BaselineKey;
 use super::path::RelPath;
-use super::pattern::{Pattern, PatternSet};
 use super::snapshot::MissionDossierSnapshot;
 
 /// How a feature's state compares with its baseline (`docs/specification.md#drift-states`).
@@ -144,17 +143,16 @@ impl Drift {
     /// Compares the current state with the feature's baseline file.
     #[must_use]
     pub fn compare(file: &BaselineFile, key: &BaselineKey, now: &MissionDossierSnapshot) -> Self {
-        Self::compare_with(file, key, now, &[])
+        Self::compare_with(file, key, now, &ChurnRules::default())
     }
 
-    /// Compares like [`Drift::compare`]; in files that match `box_churn` the marks of boxes are
-    /// bookkeeping.
+    /// Compares like [`Drift::compare`]; `churn` is what is bookkeeping by the layout of the feature.
     #[must_use]
     pub fn compare_with(
         file: &BaselineFile,
         key: &BaselineKey,
         now: &MissionDossierSnapshot,
-        box_churn: &[Pattern],
+        churn: &ChurnRules,
     ) -> Self {
         let BaselineFile::Valid(baseline) = file else {
             return Self::without_baseline(file);
@@ -169,10 +167,7 @@ impl Drift {
             };
         }
         match &baseline.artifacts {
-            Some(artifacts) => {
-                let box_churn = PatternSet::new(box_churn).unwrap_or_default();
-                Self::compare_artifacts(baseline, artifacts, now, &box_churn)
-            }
+            Some(artifacts) => Self::compare_artifacts(baseline, artifacts, now, churn),
             None => Self::compare_hashes(baseline, now, "the baseline has no list of artifacts"),
         }
     }
@@ -280,7 +275,7 @@ impl Drift {
         baseline: &Baseline,
         artifacts: &[BaselineArtifact],
         now: &MissionDossierSnapshot,
-        box_churn: &PatternSet,
+        churn: &ChurnRules,
     ) -> Self {
         let mut local: HashMap<&RelPath, &ArtifactRef> = now
             .artifact_summaries
@@ -295,7 +290,7 @@ impl Drift {
             let difference = match local.remove(&accepted.relative_path) {
                 None => missing_difference(accepted),
                 Some(current) if current.hash() != Some(accepted.content_hash_sha256) => {
-                    changed_difference(accepted, current, box_churn)
+                    changed_difference(accepted, current, churn)
                 }
                 Some(_) => continue,
             };
@@ -383,7 +378,7 @@ fn added_difference(current: &ArtifactRef) -> Difference {
 fn changed_difference(
     accepted: &BaselineArtifact,
     current: &ArtifactRef,
-    box_churn: &PatternSet,
+    churn: &ChurnRules,
 ) -> Difference {
     let current_static = match &current.state {
         ArtifactState::Present { static_hash, .. } => static_hash.as_deref(),
@@ -391,7 +386,7 @@ fn changed_difference(
     };
     let accepted_static = accepted.static_hash_sha256.as_ref();
     let path = &current.relative_path;
-    let same_static = has_same_static_part(path, current_static, accepted_static, box_churn);
+    let same_static = has_same_static_part(path, current_static, accepted_static, churn);
     Difference {
         kind: DifferenceKind::Changed,
         churn: same_static || current.artifact_class == ArtifactClass::Runtime,

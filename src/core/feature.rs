@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::artifact::RequiredStatus;
+use super::artifact::{DevIno, RequiredStatus};
 use super::baseline::{Baseline, BaselineFile, BaselineScope};
+use super::churn::ChurnRules;
 use super::dossier::MissionDossier;
 use super::drift::Drift;
 use super::feature_context::UnknownReason;
@@ -14,7 +15,6 @@ use super::inventory::InventoryEntry;
 use super::layout::DOCUMENTS_MISSION;
 use super::manifest::{EMBEDDED_MISSIONS, MissionType};
 use super::path::{FeatureSlug, RelPath};
-use super::pattern::Pattern;
 use super::provenance::{FileOrigins, ProvenanceRules};
 use super::snapshot::MissionDossierSnapshot;
 use super::sorted_chunks::SortedChunks;
@@ -84,6 +84,8 @@ pub struct FeatureMetadata {
     pub meta_error: Option<String>,
     /// Fields of `meta.json` when it was valid last; `None` if it never was.
     pub last_valid_meta: Option<MetaFields>,
+    /// The feature's directory; `None` if it is not there, and of the documents of a project.
+    pub dir: Option<DevIno>,
     /// Progress that is counted in files; `None` if there is none.
     pub progress: Option<TaskProgress>,
     /// Why progress cannot be counted.
@@ -92,8 +94,8 @@ pub struct FeatureMetadata {
     pub baseline_key: BaselineKey,
     /// Content of the baseline file.
     pub baseline: BaselineFile,
-    /// Patterns of files in which the marks of boxes are bookkeeping.
-    pub box_churn: Vec<Pattern>,
+    /// What is bookkeeping in its files by its layout.
+    pub churn: Arc<ChurnRules>,
     /// True if another program has a baseline of the feature in a format of its own.
     pub baseline_foreign: bool,
     /// For whom the baseline counts that is in `baseline`, or would be.

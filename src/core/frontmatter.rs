@@ -78,8 +78,17 @@ fn is_fence(line: &[u8]) -> bool {
 
 /// Calls `emit` with each line that does not belong to a runtime field. The lines of a field are
 /// that of its key and those that continue it: indented, blank, or items of a list.
-pub fn for_each_static_line(block: &[u8], mut emit: impl FnMut(&[u8])) {
-    let mut in_runtime_field = false;
+pub fn for_each_static_line(block: &[u8], emit: impl FnMut(&[u8])) {
+    for_each_line_without(block, is_runtime_field, emit);
+}
+
+/// Calls `emit` with each line that does not belong to a field of these names.
+pub fn for_each_line_without(
+    block: &[u8],
+    is_left_out: impl Fn(&str) -> bool,
+    mut emit: impl FnMut(&[u8]),
+) {
+    let mut is_in_field = false;
     for line in block.split_inclusive(|byte| *byte == b'\n') {
         match line.first() {
             Some(b' ' | b'\t' | b'-' | b'\n' | b'\r') => {}
@@ -88,17 +97,17 @@ pub fn for_each_static_line(block: &[u8], mut emit: impl FnMut(&[u8])) {
                 continue;
             }
             _ => {
-                in_runtime_field =
-                    split_key_value(line).is_some_and(|(key, _)| is_runtime_field(key));
+                is_in_field = split_key_value(line).is_some_and(|(key, _)| is_left_out(key));
             }
         }
-        if !in_runtime_field {
+        if !is_in_field {
             emit(line);
         }
     }
 }
 
-fn is_runtime_field(key: &str) -> bool {
+/// Returns true for a field that runtimes rewrite in work packages.
+pub(super) fn is_runtime_field(key: &str) -> bool {
     RUNTIME_FIELDS.contains(&key) || RUNTIME_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 

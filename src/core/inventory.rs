@@ -14,8 +14,8 @@ use super::artifact::{
     RequiredStatus,
 };
 use super::artifact_list::sorted_artifacts;
+use super::churn::{ChurnRules, has_same_static_part};
 use super::classify::conventional_class;
-use super::content::has_same_static_part;
 use super::counts::Counts;
 use super::current_step::{CurrentStep, SpecFacts, decide_step};
 use super::digest::Digest;
@@ -24,7 +24,6 @@ use super::feature_context::{Completeness, FeatureContext, UnknownReason};
 use super::key::artifact_key;
 use super::manifest::{ArtifactSpec, Mission};
 use super::path::RelPath;
-use super::pattern::PatternSet;
 use super::task_progress::{RelationCounts, TaskProgress};
 use super::time::Timestamp;
 use crate::core::incremental_hash::IncrementalHasher;
@@ -105,6 +104,20 @@ pub struct EntryChange {
     pub after: Option<Arc<ArtifactRef>>,
 }
 
+/// How alike the files of two features are, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FileSimilarity {
+    /// None of what follows.
+    Different,
+    /// At least one file is the same one on disk, at the same path: it was not written since it was read,
+    /// and its directory was moved.
+    SameFile,
+    /// All files are at the same paths and were read, and their contents differ in bookkeeping at most.
+    EqualButChurn,
+    /// The contents do not differ either.
+    Equal,
+}
+
 impl Inventory {
     /// Returns an inventory without files.
     #[must_use]
@@ -138,22 +151,34 @@ impl Inventory {
         inventory
     }
 
-    /// Returns true if both have the same files, as far as they are known: at the same paths, with
-    /// contents that were read and differ in bookkeeping at most. Files of class `runtime` do not
-    /// count, and there must be others. `box_churn` is that of the features.
+    /// Compares the files of two features, as far as they are known. Files of class `runtime` do not
+    /// count.
     #[must_use]
-    pub fn has_same_files(&self, other: &Self, box_churn: &PatternSet) -> bool {
+    pub fn compare_files(&self, other: &Self, churn: &ChurnRules) -> FileSimilarity {
         let counts =
             |entry: &&InventoryEntry| entry.artifact.artifact_class != ArtifactClass::Runtime;
-        let mut others = other.entries.iter().filter(counts);
-        let mut is_empty = true;
+        let (mut files, mut same, mut equal, mut is_moved) = (0, 0, 0, false);
         for entry in self.entries.iter().filter(counts) {
-            is_empty = false;
-            if !others.next().is_some_and(|other| is_same_file(entry, other, box_churn)) {
-                return false;
-            }
+            files += 1;
+            let Some(other) = other.entries.get(&entry.artifact.relative_path).filter(counts)
+            else {
+                continue;
+            };
+            let is_same = is_same_file(entry, other, churn);
+            same += usize::from(is_same);
+            equal += usize::from(is_same && entry.artifact.hash() == other.artifact.hash());
+            is_moved |= entry.signature.is_some() && entry.signature == other.signature;
         }
-        !is_empty && others.next().is_none()
+        let has_same_paths = files > 0 && other.entries.iter().filter(counts).count() == files;
+        if has_same_paths && equal == files {
+            FileSimilarity::Equal
+        } else if has_same_paths && same == files {
+            FileSimilarity::EqualButChurn
+        } else if is_moved {
+            FileSimilarity::SameFile
+        } else {
+            FileSimilarity::Different
+        }
     }
 
     /// Returns the feature and the rules by which it is evaluated.
@@ -608,7 +633,7 @@ impl fmt::Debug for Inventory {
 
 /// Returns true if both are at the same path and were read, with contents that differ in bookkeeping
 /// at most.
-fn is_same_file(one: &InventoryEntry, other: &InventoryEntry, box_churn: &PatternSet) -> bool {
+fn is_same_file(one: &InventoryEntry, other: &InventoryEntry, churn: &ChurnRules) -> bool {
     let (
         ArtifactState::Present { hash, static_hash },
         ArtifactState::Present { hash: other_hash, static_hash: other_static },
@@ -619,7 +644,7 @@ fn is_same_file(one: &InventoryEntry, other: &InventoryEntry, box_churn: &Patter
     let path = &one.artifact.relative_path;
     let (static_part, other_static) = (static_hash.as_deref(), other_static.as_deref());
     let same_content =
-        hash == other_hash || has_same_static_part(path, static_part, other_static, box_churn);
+        hash == other_hash || has_same_static_part(path, static_part, other_static, churn);
     *path == other.artifact.relative_path && same_content
 }
 

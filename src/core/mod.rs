@@ -76,6 +76,7 @@ pub mod artifact;
 pub mod artifact_list;
 pub mod backoff;
 pub mod baseline;
+pub mod churn;
 pub mod classify;
 pub mod content;
 pub mod counts;
@@ -91,6 +92,7 @@ pub(crate) mod event_schema;
 pub mod feature;
 pub mod feature_context;
 pub mod feature_name;
+pub mod file_kind;
 pub mod frontmatter;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

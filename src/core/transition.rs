@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::artifact::{ArtifactRef, ErrorReason};
+use super::artifact::{ArtifactRef, DevIno, ErrorReason};
 use super::baseline::BaselineFile;
 use super::counts::Counts;
 use super::digest::Digest;
@@ -246,6 +246,10 @@ pub struct LastPublished {
     /// [`FeatureMetadata::last_valid_meta`], which a restart must not lose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meta: Option<MetaFields>,
+    /// [`FeatureMetadata::dir`], by which a move is recognised that happens between two runs; `None` if an
+    /// older version published the snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dir: Option<DevIno>,
     /// Slug of the feature that was moved here, if one was and a snapshot reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_feature_slug: Option<FeatureSlug>,
@@ -298,6 +302,7 @@ pub fn evaluation_events(
     }
     let baseline = Some(metadata.baseline.fingerprint());
     let meta = metadata.last_valid_meta.clone();
+    let dir = metadata.dir.or_else(|| last.and_then(|last| last.dir));
     let previous_feature_slug = previous_slug.or(known_slug).cloned();
     let last_published = LastPublished {
         snapshot_id,
@@ -307,6 +312,7 @@ pub fn evaluation_events(
         mismatches,
         baseline,
         meta,
+        dir,
         previous_feature_slug,
     };
     EvaluationEvents { events, last_published }

@@ -85,6 +85,7 @@ pub fn scan_features<T: Send>(
                 Ok(OpenedFeature {
                     descriptor: project.open_feature(feature)?,
                     documents: feature.documents.clone(),
+                    churn: project.churn_rules(feature),
                     static_part: if has_baseline {
                         StaticHash::Compute
                     } else {
@@ -212,7 +213,8 @@ fn feature(
         let mut buffer = vec![0; EXCEPTION_BUFFER_BYTES];
         let files = scanned.ignored_by_default.iter().filter(|path| exceptions.contains(*path));
         let read = files.filter_map(|path| {
-            read_path(project.open_feature(dir).ok()?, path, &options.limits, &mut buffer)
+            let (opened, churn) = (project.open_feature(dir).ok()?, &inputs.metadata.churn);
+            read_path(opened, path, churn, &options.limits, &mut buffer)
         });
         scanned.observations.extend(read);
     }
@@ -234,7 +236,7 @@ fn feature(
     assemble(project, &inventory, inputs.metadata, now, |metadata, snapshot| {
         let compare = || {
             let key = metadata.compared_key();
-            Drift::compare_with(&metadata.baseline, &key, snapshot, &metadata.box_churn)
+            Drift::compare_with(&metadata.baseline, &key, snapshot, &metadata.churn)
         };
         indeterminate.unwrap_or_else(compare)
     })

@@ -207,11 +207,13 @@ impl<'a> FeatureFiles<'a> {
 
     /// Counts the progress of the feature: the first rule of which a file exists counts. That of
     /// relations is counted from the names of files, elsewhere. `status_dir` is the directory of the
-    /// feature in the worktree in which its mission is coordinated: if it exists, it counts alone.
+    /// feature in the worktree in which its mission is coordinated: if it exists, it counts alone; if it
+    /// does not, though the worktree `is_registered` in git, the progress is not known.
     pub(super) fn progress(
         &self,
         layout: &Layout,
         status_dir: Option<&RelPath>,
+        is_registered: impl Fn(&RelPath) -> bool,
     ) -> Result<Option<TaskProgress>, String> {
         let (coordinated, own): (Vec<&ProgressRule>, Vec<&ProgressRule>) =
             layout.progress.iter().partition(|rule| rule.place == FilePlace::Coordination);
@@ -219,12 +221,17 @@ impl<'a> FeatureFiles<'a> {
             return self.progress_by_rules(own);
         };
         self.state.borrow_mut().outside = Some(dir.clone());
-        match self.root_dir.list(Some(dir)) {
-            Ok(_) => {}
-            Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => {
-                return self.progress_without_worktree(own, dir);
+        let exists = self.root_dir.has_dir(dir);
+        if !exists.map_err(|error| format!("{}: {error}", dir.text()))? {
+            // It is made when a mission has its first work packages, and removed when it was merged.
+            if !is_registered(dir) {
+                return self.progress_by_rules(own);
             }
-            Err(error) => return Err(format!("{}: {error}", dir.text())),
+            return Err(format!(
+                "the status is in {}, which does not exist; `spec-kitty doctor workspaces --fix` \
+                 creates it",
+                dir.text()
+            ));
         }
         let mut sum = None;
         for rule in coordinated {
@@ -241,29 +248,6 @@ impl<'a> FeatureFiles<'a> {
             }
         }
         Ok(sum.filter(|sum| !sum.is_empty()))
-    }
-
-    /// Counts the progress of a feature of which the worktree does not exist. It is made when a mission
-    /// has its first work packages, and removed when it was merged: its own files are right then. While
-    /// they have a status without items, these are in the worktree.
-    fn progress_without_worktree(
-        &self,
-        own: Vec<&ProgressRule>,
-        dir: &RelPath,
-    ) -> Result<Option<TaskProgress>, String> {
-        let mut files = own.iter().filter(|rule| rule.from == ProgressOrigin::Lanes);
-        let files = files.next().map(|rule| rule.files.clone()).unwrap_or_default();
-        let progress = self.progress_by_rules(own)?;
-        let full = |file: &Pattern| self.feature.join(file.path().as_bytes()).ok();
-        let has_status = || files.iter().filter_map(full).any(|path| self.root_dir.exists(&path));
-        if progress.is_none() && has_status() {
-            return Err(format!(
-                "the status is in {}, which does not exist; `spec-kitty doctor workspaces --fix` \
-                 creates it",
-                dir.text()
-            ));
-        }
-        Ok(progress)
     }
 
     fn progress_by_rules<'r>(
@@ -464,12 +448,6 @@ fn count_items(
     items.count(value).ok_or_else(unusable).map(Some)
 }
 
-/// Returns the patterns of files in which the marks of boxes are bookkeeping.
-pub(super) fn box_churn(layout: &Layout) -> Vec<Pattern> {
-    let rules = layout.churn.iter().filter(|rule| rule.checkboxes);
-    rules.flat_map(|rule| rule.files.iter().cloned()).collect()
-}
-
 /// Returns the relation between files of the progress of a layout.
 pub(super) fn relation(layout: &Layout) -> Option<Relation> {
     let rules = layout.progress.iter().filter(|rule| rule.from == ProgressOrigin::Relation);
@@ -512,7 +490,7 @@ mod tests {
         let slug = FeatureSlug::new(b"f").unwrap();
         let feature = FeatureDir::new(slug, Some(rel("f")));
         let files = FeatureFiles::new(&root_dir, &feature);
-        let progress = files.progress(layout, None);
+        let progress = files.progress(layout, None, |_| false);
         assert!(files.documents.borrow().is_empty(), "documents of progress are not kept");
         (progress, files.state_files())
     }

@@ -1,12 +1,16 @@
 //! Reads the inputs of a feature's dossier other than its artifacts: mission, step, run, baseline.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
 use super::feature_dir::FeatureDir;
-use super::feature_files::{FeatureFiles, StateFiles, StateStep, box_churn, relation};
+use super::feature_files::{FeatureFiles, StateFiles, StateStep, relation};
 use super::step::StepError;
-use super::{Project, baseline, meta};
+use super::{Project, baseline, meta, worktrees};
+use crate::core::artifact::DevIno;
 use crate::core::baseline::{BaselineFile, BaselineScope};
+use crate::core::churn::ChurnRules;
 use crate::core::current_step::{CurrentStep, StepInputs, StepSource};
 use crate::core::feature::{FeatureMetadata, MetaFields};
 use crate::core::feature_context::{FeatureContext, UnknownReason};
@@ -15,7 +19,7 @@ use crate::core::layout::{
     DOCUMENTS_MISSION, FeatureKind, Layout, SPEC_KITTY, StepOrigin, embedded_layouts,
 };
 use crate::core::manifest::{Mission, MissionType, merge_step_order};
-use crate::core::path::FeatureSlug;
+use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::pattern::PatternSet;
 
 /// The inputs of a feature's dossier other than its artifacts.
@@ -74,6 +78,12 @@ impl Project {
         let layout = self.layout_of(feature);
         let files = FeatureFiles::new(&self.root_dir, feature);
         self.read_other_inputs(feature, &layout, None, files)
+    }
+
+    /// Returns what is bookkeeping in the files of a feature by its layout.
+    #[must_use]
+    pub fn churn_rules(&self, feature: &FeatureDir) -> Arc<ChurnRules> {
+        self.layouts.known.churn_rules(&self.layout_of(feature))
     }
 
     /// Returns the layout of a feature: that of the rule for its directory, or else spec-kitty.
@@ -140,7 +150,10 @@ impl Project {
         };
         let progress = match loaded.tracks {
             Some(tracks) => files.progress_in_boxes(tracks),
-            None => files.progress(layout, self.metas.status_dir(&feature.slug).as_ref()),
+            None => {
+                let status_dir = self.metas.status_dir(&feature.slug);
+                files.progress(layout, status_dir.as_ref(), |dir| self.has_worktree_of(dir))
+            }
         };
         let (progress, progress_error) = match progress {
             Ok(progress) => (progress, None),
@@ -178,17 +191,31 @@ impl Project {
                 step_unreadable: steps.is_unreadable,
                 meta_error,
                 last_valid_meta,
+                dir: self.dir_id(feature),
                 progress,
                 progress_error,
                 baseline_key,
                 baseline,
                 baseline_foreign: baseline::has_foreign(&self.root_dir, self.home(), &feature.slug),
-                box_churn: box_churn(layout),
+                churn: self.layouts.known.churn_rules(layout),
                 baseline_scope,
                 former_slug,
             },
             state_files: files.state_files(),
         }
+    }
+
+    /// Returns true if git has the worktree in which a directory below the root is, whether it exists or
+    /// not.
+    fn has_worktree_of(&self, status_dir: &RelPath) -> bool {
+        let name = status_dir.components().nth(1).map(OsStr::from_bytes);
+        let entry = self.git_dir.as_ref().zip(name);
+        entry.is_some_and(|(dir, name)| worktrees::is_registered(dir, name))
+    }
+
+    fn dir_id(&self, feature: &FeatureDir) -> Option<DevIno> {
+        let found = self.root_dir.find_dir(feature.path.as_ref()?).ok()??;
+        Some(found.1)
     }
 
     /// Returns the baseline of a feature that counts; that of its former slug where an archived one

@@ -17,6 +17,7 @@ use rustix::fs::FileType;
 use super::feature_patterns::FeaturePatterns;
 use super::project_config::{CONFIG_FILE, ProjectFile};
 use super::settings::{ConfiguredFeatures, ProjectSettings};
+use crate::core::churn::ChurnRules;
 use crate::core::diagnostics::FileError;
 use crate::core::layout::feature_rules::{FoundRules, SearchRule, search_rules, variable_path};
 use crate::core::layout::recognition::{AppliedLayout, RootListing, find_path, recognise};
@@ -67,6 +68,8 @@ pub(super) struct KnownLayouts {
     errors: Vec<FileError>,
     /// Of the layouts that are not embedded.
     sources: BTreeMap<String, LayoutSource>,
+    /// Compiled from the layouts when they are first asked for.
+    churn: OnceLock<BTreeMap<String, Arc<ChurnRules>>>,
 }
 
 /// The layouts that apply to a root, and what follows from them.
@@ -205,6 +208,7 @@ impl KnownLayouts {
     }
 
     fn replace(&mut self, layout: Arc<Layout>) {
+        self.churn.take();
         match self.layouts.iter_mut().find(|known| known.name == layout.name) {
             Some(known) => *known = layout,
             None => self.layouts.push(layout),
@@ -238,6 +242,18 @@ impl KnownLayouts {
     /// Returns the layout of a name.
     pub(super) fn find(&self, name: &str) -> Option<&Arc<Layout>> {
         self.layouts.iter().find(|layout| layout.name == name)
+    }
+
+    /// Returns what is bookkeeping by a layout; nothing by one that is not among them.
+    pub(super) fn churn_rules(&self, layout: &Layout) -> Arc<ChurnRules> {
+        let compile = || {
+            let compiled = self
+                .layouts
+                .iter()
+                .map(|layout| (layout.name.clone(), Arc::new(ChurnRules::new(&layout.churn))));
+            compiled.collect()
+        };
+        self.churn.get_or_init(compile).get(&layout.name).cloned().unwrap_or_default()
     }
 
     /// Returns the layout that has a mission.

@@ -43,6 +43,7 @@ use std::time::SystemTime;
 
 use uuid::Uuid;
 
+use crate::core::artifact::DevIno;
 use crate::core::baseline::{Baseline, BaselineScope};
 use crate::core::diagnostics::FileError;
 use crate::core::digest::Digest;
@@ -86,7 +87,7 @@ use meta::MetaCache;
 use mission_sources::MissionSources;
 use missions::Missions;
 use project_config::{CONFIG_FILE, ProjectFile, ProjectSection, config_text};
-use root_dir::{DevIno, RootDir};
+use root_dir::RootDir;
 use snapshot_file::ParentDirs;
 use staged::StagedCache;
 use step::{FeatureRuns, STATE_FILE};

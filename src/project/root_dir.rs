@@ -20,6 +20,7 @@ use rustix::fs::{
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use uuid::Uuid;
 
+use crate::core::artifact::DevIno;
 use crate::core::path::RelPath;
 use crate::core::progress::{begin_long_step, begin_step};
 use crate::core::sync::lock;
@@ -34,13 +35,6 @@ pub(super) struct RootDir {
     fd: Mutex<Option<Arc<OwnedFd>>>,
     /// Something could not be opened because the process lacks file descriptors or memory.
     is_exhausted: AtomicBool,
-}
-
-/// Device and inode, which identify a file or directory while it exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct DevIno {
-    pub(super) device: u64,
-    pub(super) inode: u64,
 }
 
 /// The parent directory of an entry: the root or a directory below it.
@@ -254,21 +248,31 @@ impl RootDir {
         }
     }
 
+    /// Returns true if the directory at `path` exists.
+    pub(super) fn has_dir(&self, path: &RelPath) -> Result<bool, ReadError> {
+        Ok(self.open_if_exists(Some(path))?.is_some())
+    }
+
+    fn open_if_exists(&self, path: Option<&RelPath>) -> Result<Option<OwnedFd>, ReadError> {
+        let error = match self.open_dir(path) {
+            Ok(dir) => return Ok(Some(dir)),
+            Err(error) => error,
+        };
+        match (Errno::from_io_error(&error), path) {
+            (Some(Errno::NOENT), _) => Ok(None),
+            (Some(Errno::NOTDIR | Errno::LOOP), Some(path)) if self.is_symlink(path) => {
+                Err(ReadError::Symlink)
+            }
+            (Some(errno), Some(path)) => Err(self.classify_error(path, errno)),
+            _ => Err(error.into()),
+        }
+    }
+
     /// Returns the entries of the directory at `path`, ordered by name; `None` lists this
     /// directory. A missing directory has no entries.
     pub(super) fn list(&self, path: Option<&RelPath>) -> Result<Vec<DirEntry>, ReadError> {
-        let dir = match self.open_dir(path) {
-            Ok(dir) => dir,
-            Err(error) => {
-                return match (Errno::from_io_error(&error), path) {
-                    (Some(Errno::NOENT), _) => Ok(Vec::new()),
-                    (Some(Errno::NOTDIR | Errno::LOOP), Some(path)) if self.is_symlink(path) => {
-                        Err(ReadError::Symlink)
-                    }
-                    (Some(errno), Some(path)) => Err(self.classify_error(path, errno)),
-                    _ => Err(error.into()),
-                };
-            }
+        let Some(dir) = self.open_if_exists(path)? else {
+            return Ok(Vec::new());
         };
         let mut entries = Vec::new();
         // What cannot be opened for want of a descriptor is not what is there.

@@ -12,11 +12,12 @@ use std::sync::Mutex;
 
 use rustix::io::Errno;
 
+use crate::core::artifact::DevIno;
 use crate::core::path::FeatureSlug;
 use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::sync::lock;
 use crate::project::dossiers_dir::{DossiersHome, GITIGNORE, rel_path};
-use crate::project::root_dir::{DevIno, RootDir, create_new, remove_from, replace_existing};
+use crate::project::root_dir::{RootDir, create_new, remove_from, replace_existing};
 
 /// Name of the file, in the directory of its feature.
 const SNAPSHOT_FILE: &str = "snapshot-latest.json";

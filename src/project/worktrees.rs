@@ -89,6 +89,11 @@ fn without_parents(path: &Path) -> PathBuf {
     normal
 }
 
+/// Returns true if git has a worktree in a directory of this name, whether it exists or not.
+pub(super) fn is_registered(git_dir: &Path, name: &OsStr) -> bool {
+    git_dir.join(WORKTREES_DIR).join(name).join(GITDIR_FILE).symlink_metadata().is_ok()
+}
+
 /// Returns the directories where changes show that worktrees were made, moved or removed.
 pub(super) fn watched_dirs(git_dir: &Path) -> Vec<PathBuf> {
     let parent = git_dir.join(WORKTREES_DIR);

@@ -8,7 +8,9 @@ use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;
 
 use crate::core::artifact::{CHANGED_WHILE_READ, FileSignature, Observation};
-use crate::core::content::{FileKind, StaticHash};
+use crate::core::churn::ChurnRules;
+use crate::core::content::StaticHash;
+use crate::core::file_kind::FileKind;
 use crate::core::path::RelPath;
 use crate::scan::entry::{EntryKind, open_dir, read_entry};
 use crate::scan::hash::{
@@ -61,6 +63,7 @@ pub fn check_path(
     path: &RelPath,
     known: Option<&FileSignature>,
     read_limit: ReadLimit,
+    churn: &ChurnRules,
     limits: &ScanLimits,
     buffer: &mut [u8],
 ) -> PathState {
@@ -104,8 +107,10 @@ pub fn check_path(
                 return PathState::TooLarge;
             }
         }
+        let churn = churn.of_file(path);
         let options = ReadOptions {
             kind: FileKind::from_path(path),
+            churn: churn.as_ref(),
             static_part: StaticHash::Compute,
             limits,
         };
@@ -131,11 +136,12 @@ pub fn check_path(
 pub fn read_path(
     feature: OwnedFd,
     path: &RelPath,
+    churn: &ChurnRules,
     limits: &ScanLimits,
     buffer: &mut [u8],
 ) -> Option<Observation> {
     let failed = |detail: &str| ReadResult::unreadable(detail, 0).into_observation(path.clone());
-    match check_path(feature, path, None, ReadLimit::Unlimited, limits, buffer) {
+    match check_path(feature, path, None, ReadLimit::Unlimited, churn, limits, buffer) {
         PathState::Read(seen) => Some(seen),
         PathState::Unstable => Some(failed(CHANGED_WHILE_READ)),
         PathState::OutOfResources => Some(failed("out of file descriptors or memory")),

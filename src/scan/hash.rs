@@ -12,7 +12,9 @@ use super::limits::ScanLimits;
 use crate::core::artifact::{
     Absence, ArtifactState, CHANGED_WHILE_READ, ErrorReason, FileSignature, Observation,
 };
-use crate::core::content::{ContentHasher, ContentInfo, FileKind, InvalidUtf8, StaticHash};
+use crate::core::churn::FileChurn;
+use crate::core::content::{ContentHasher, ContentInfo, InvalidUtf8, StaticHash};
+use crate::core::file_kind::FileKind;
 use crate::core::path::RelPath;
 use crate::core::progress::begin_long_step;
 
@@ -44,6 +46,7 @@ pub(super) trait ReadSource {
 #[derive(Clone, Copy)]
 pub(super) struct ReadOptions<'a> {
     pub(super) kind: FileKind,
+    pub(super) churn: Option<&'a FileChurn>,
     pub(super) static_part: StaticHash,
     pub(super) limits: &'a ScanLimits,
 }
@@ -202,7 +205,7 @@ fn hash_content(
     size: u64,
     buffer: &mut [u8],
 ) -> io::Result<Option<Result<ContentInfo, InvalidUtf8>>> {
-    let mut hasher = ContentHasher::new(options.kind, options.static_part);
+    let mut hasher = ContentHasher::new(options.kind, options.static_part, options.churn.cloned());
     let mut offset = 0;
     while offset < size {
         let chunk = usize::try_from(size - offset).unwrap_or(usize::MAX).min(buffer.len());
@@ -318,7 +321,7 @@ mod tests {
     }
 
     fn read_options(limits: &ScanLimits) -> ReadOptions<'_> {
-        ReadOptions { kind: FileKind::Bytes, static_part: StaticHash::Skip, limits }
+        ReadOptions { kind: FileKind::Bytes, churn: None, static_part: StaticHash::Skip, limits }
     }
 
     fn read_changing(contents: &[&'static [u8]], change_after: &[usize]) -> ReadResult {

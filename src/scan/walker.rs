@@ -18,7 +18,9 @@ use rustix::fs::{FileType, RawDir};
 use rustix::io::Errno;
 
 use crate::core::artifact::Observation;
-use crate::core::content::{FileKind, StaticHash};
+use crate::core::churn::ChurnRules;
+use crate::core::content::StaticHash;
+use crate::core::file_kind::FileKind;
 use crate::core::ignore::IgnoreRules;
 use crate::core::layout::DocumentSet;
 use crate::core::path::RelPath;
@@ -51,8 +53,10 @@ pub struct OpenedFeature {
     pub descriptor: OwnedFd,
     /// The files that are read, of the documents of a project; all but hidden ones without it.
     pub documents: Option<Arc<DocumentSet>>,
-    /// Whether the static part of work packages is hashed.
+    /// Whether the static part of files is hashed.
     pub static_part: StaticHash,
+    /// What is bookkeeping in them by the layout.
+    pub churn: Arc<ChurnRules>,
 }
 
 /// The result of scanning one feature directory.
@@ -82,6 +86,7 @@ pub struct Progress {
 struct FeatureWalk {
     index: usize,
     static_part: StaticHash,
+    churn: Arc<ChurnRules>,
     documents: Option<Arc<DocumentSet>>,
     entries: AtomicU64,
     state: Mutex<WalkState>,
@@ -273,11 +278,13 @@ where
     fn start_feature(&self, index: usize, buffers: &mut ThreadBuffers) {
         let opened = (self.open)(index);
         let static_part = opened.as_ref().map_or(StaticHash::Skip, |opened| opened.static_part);
+        let churn = opened.as_ref().map(|opened| Arc::clone(&opened.churn)).unwrap_or_default();
         let documents = opened.as_ref().ok().and_then(|opened| opened.documents.clone());
         let state = WalkState { scanned: FeatureScan::default(), open_tasks: 1 };
         let entries = AtomicU64::new(0);
+        let state = state.into();
         let feature =
-            Arc::new(FeatureWalk { index, static_part, documents, entries, state: state.into() });
+            Arc::new(FeatureWalk { index, static_part, churn, documents, entries, state });
         let result = opened.and_then(|OpenedFeature { descriptor, .. }| {
             let dir = OpenDir { descriptor, prefix: Vec::new(), depth: 0 };
             self.list_open(&feature, &Arc::new(dir), buffers)
@@ -409,8 +416,10 @@ where
                 ignored.push(path);
                 continue;
             }
+            let churn = feature.churn.of_file(&path);
             let options = ReadOptions {
                 kind: FileKind::from_path(&path),
+                churn: churn.as_ref(),
                 static_part: feature.static_part,
                 limits: &self.options.limits,
             };

@@ -327,8 +327,7 @@ fn is_archive_of(archived: &Feature, missing: &Feature) -> bool {
         return false;
     };
     let (file, key) = (&missing.metadata.baseline, &baseline.baseline_key);
-    let box_churn = &archived.metadata.box_churn;
-    Drift::compare_with(file, key, &archived.snapshot, box_churn).has_only_churn()
+    Drift::compare_with(file, key, &archived.snapshot, &archived.metadata.churn).has_only_churn()
 }
 
 /// Prints the JSON result for an invalid configuration, which ends the command before the scan.

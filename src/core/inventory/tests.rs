@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::core::artifact::Observation;
+use crate::core::artifact::{FileSignature, Observation};
 use crate::core::manifest::parse_manifest;
 use crate::core::pattern::Pattern;
 use crate::core::snapshot::MissionDossierSnapshot;
@@ -182,5 +182,49 @@ fn work_package_id_is_found_in_path_components() {
     ] {
         let path = RelPath::new(path.as_bytes()).unwrap();
         assert_eq!(wp_id_of_path(&path).as_deref(), id, "{path:?}");
+    }
+}
+
+/// A file on disk with this inode.
+fn on_disk(path: &str, content: &str, inode: u64) -> Observation {
+    let signature = FileSignature { size: 1, modified_ns: 2, changed_ns: 3, inode, device: 4 };
+    Observation { signature: Some(signature), ..observed(path, content) }
+}
+
+#[test]
+fn features_are_compared_by_paths_contents_and_files_on_disk() {
+    use FileSimilarity::{Different, Equal, EqualButChurn, SameFile};
+    let inventory = |files: Vec<Observation>| {
+        Inventory::from_observations(feature_context(None, None), files, now())
+    };
+    let churned = |inode| {
+        let mut one = on_disk("tasks/WP01.md", &format!("{inode}"), inode);
+        if let ArtifactState::Present { static_hash, .. } = &mut one.state {
+            *static_hash = Some(Digest::of(b"static").into());
+        }
+        one
+    };
+    let (x, y) = (|path, inode| on_disk(path, "x", inode), |path, inode| on_disk(path, "y", inode));
+    for (one, other, expected) in [
+        (vec![], vec![], Different),
+        (vec![], vec![x("a", 1)], Different),
+        (vec![x("a", 1)], vec![x("a", 2)], Equal),
+        (vec![observed("a", "x")], vec![observed("a", "x")], Equal),
+        (vec![x("a", 1)], vec![x("b", 1)], Different),
+        (vec![x("a", 1)], vec![y("a", 2)], Different),
+        (vec![observed("a", "x")], vec![observed("a", "y")], Different),
+        (vec![x("a", 1)], vec![x("a", 1), x("b", 2)], SameFile),
+        (vec![x("a", 1)], vec![x("a", 2), x("b", 2)], Different),
+        (vec![churned(1), x("a", 2)], vec![churned(3), x("a", 4)], EqualButChurn),
+        (vec![x("a", 1), x("b", 2), x("c", 3)], vec![y("a", 4), y("b", 5), x("c", 3)], SameFile),
+        (vec![x("a", 1), x("b", 2)], vec![y("a", 4), x("b", 5)], Different),
+        // Files that cannot be read are equal to none.
+        (vec![unreadable("a")], vec![unreadable("a")], Different),
+        // Files of class `runtime` do not count.
+        (vec![x("status.json", 1)], vec![x("status.json", 1)], Different),
+    ] {
+        let shown = format!("{one:?} {other:?}");
+        let found = inventory(one).compare_files(&inventory(other), &ChurnRules::default());
+        assert_eq!(found, expected, "{shown}");
     }
 }

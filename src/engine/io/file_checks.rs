@@ -58,7 +58,10 @@ fn submit(pool: &CallPool, lane: Lane, job: FileJob, report: Box<dyn FnOnce(File
 
 fn check(job: &FileJob, limit: ReadLimit, buffer: &mut [u8]) -> PathState {
     match job.project.open_feature(&job.feature) {
-        Ok(dir) => check_path(dir, &job.path, job.expected.as_ref(), limit, &job.limits, buffer),
+        Ok(dir) => {
+            let churn = job.project.churn_rules(&job.feature);
+            check_path(dir, &job.path, job.expected.as_ref(), limit, &churn, &job.limits, buffer)
+        }
         Err(error) if is_resource_exhausted(&error) => PathState::OutOfResources,
         Err(error) if is_stale(&error) => PathState::RootReplaced,
         // The engine finds out by itself that the feature was removed; its files are missing.

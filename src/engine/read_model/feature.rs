@@ -168,7 +168,7 @@ pub fn evaluate_drift(
         Some(UnknownReason::UnreadableMeta) => Drift::indeterminate("cannot read meta.json"),
         _ if matches!(baseline, BaselineFile::Valid(_)) => {
             let key = metadata.compared_key();
-            Drift::compare_with(baseline, &key, &snapshot(), &metadata.box_churn)
+            Drift::compare_with(baseline, &key, &snapshot(), &metadata.churn)
         }
         _ => Drift::without_baseline(baseline),
     }

@@ -17,7 +17,7 @@ use super::planted::{Bug, is_planted};
 use super::settings::ReconcileSettings;
 use super::tombstones::Tombstones;
 use crate::core::artifact::{
-    Absence, ArtifactRef, ArtifactState, CHANGED_WHILE_READ, ErrorReason, FileSignature,
+    Absence, ArtifactRef, ArtifactState, CHANGED_WHILE_READ, DevIno, ErrorReason, FileSignature,
     Observation,
 };
 use crate::core::baseline::BaselineFile;
@@ -321,6 +321,12 @@ impl FeatureState {
         self.previous_slug.as_ref()
     }
 
+    /// Returns what identifies its directory, or the one that it had.
+    pub(super) fn dir_id(&self) -> Option<DevIno> {
+        let stored = || self.publication.last.as_ref().and_then(|last| last.dir);
+        self.metadata.dir.or_else(stored)
+    }
+
     pub(super) fn inventory(&self) -> &Inventory {
         &self.inventory
     }
@@ -552,6 +558,14 @@ impl FeatureState {
         }
     }
 
+    /// Forgets which paths checks found missing, because the directory of the feature is missing: if it
+    /// returns, a listing finds out what it does not have.
+    pub(super) fn forget_missing(&mut self, probe: EffectId) {
+        for path in self.work.take_missing(probe) {
+            self.work.forget(&path);
+        }
+    }
+
     /// Decides about paths that checks found missing, now that the root was probed after them.
     pub(super) fn on_root_probed(&mut self, probe: EffectId, now: Tick) {
         for path in self.work.take_missing(probe) {
@@ -684,7 +698,9 @@ impl FeatureState {
             self.visibility.linked.set(&file.path, linked);
             let known = self.inventory.entries().get(&file.path);
             let same = known.is_some_and(|entry| {
-                !entry.racy && entry.signature.is_some() && entry.signature == file.signature
+                self.is_read_right(entry)
+                    && entry.signature.is_some()
+                    && entry.signature == file.signature
             });
             if same {
                 found.push(file.path.clone());
@@ -738,7 +754,7 @@ impl FeatureState {
         ignore: &IgnoreRules,
         now: Tick,
     ) -> bool {
-        let FeatureInputs { mut context, metadata, state_files } = inputs;
+        let FeatureInputs { mut context, mut metadata, state_files } = inputs;
         self.state_files = state_files;
         let mut exceptions = ignore.exceptions(context.mission.as_deref(), &metadata.baseline);
         if matches!(metadata.baseline, BaselineFile::Corrupt(_)) {
@@ -761,7 +777,13 @@ impl FeatureState {
             }
             _ => false,
         };
+        // Of one that is missing, what it was counts.
+        metadata.dir = metadata.dir.or(self.metadata.dir);
+        let has_other_churn = self.metadata.churn != metadata.churn;
         self.metadata = Arc::new(metadata);
+        if has_other_churn {
+            self.read_by_other_churn(now.monotonic);
+        }
         self.keep_deleted_paths();
         self.pending.clears_tombstones |= accepted;
         self.pending.context_changed = true;
@@ -1155,6 +1177,30 @@ impl FeatureState {
             .filter(others)
             .cloned()
             .collect()
+    }
+
+    /// Returns true if what was read of a file holds while its signature is the same: it did not change
+    /// at that time, and its layout has not named other bookkeeping since.
+    pub(super) fn is_read_right(&self, entry: &InventoryEntry) -> bool {
+        let is_own = || match &entry.artifact.state {
+            ArtifactState::Present { static_hash, .. } => {
+                let churn = self.metadata.churn.of_file(&entry.artifact.relative_path);
+                churn.is_none_or(|churn| churn.is_own(static_hash.as_deref()))
+            }
+            ArtifactState::Absent(_) => true,
+        };
+        !entry.racy && is_own()
+    }
+
+    /// Has the files read again in which other things are bookkeeping than when they were read.
+    fn read_by_other_churn(&mut self, now: Duration) {
+        let entries = self.inventory.entries().iter();
+        let others = entries.filter(|entry| !entry.racy && !self.is_read_right(entry));
+        let paths: Vec<RelPath> =
+            others.map(|entry| entry.artifact.relative_path.clone()).collect();
+        for path in &paths {
+            self.work.schedule_at(path, now);
+        }
     }
 
     /// Returns true if a file has other content than is known though its signature is the same and

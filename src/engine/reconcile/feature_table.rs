@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::feature::FeatureState;
 use super::feature_index::FeatureIndex;
+use crate::core::inventory::FileSimilarity;
+use crate::core::layout::feature_rules::former_slugs;
 use crate::core::mounts::Mounts;
 use crate::core::path::{FeatureSlug, RelPath};
-use crate::core::pattern::PatternSet;
 use crate::project::FeatureDir;
 
 /// Longest time between the disappearance of a feature and the appearance of an archived one that
@@ -36,9 +37,13 @@ pub(super) enum ArchiveSearch {
 }
 
 impl FeatureTable {
-    /// Looks for a feature that is missing since `missing_since` among the archived ones: it was
-    /// moved to one that came at about that time, is the continuation of no other feature, and has
-    /// the same files apart from bookkeeping.
+    /// Looks for a feature that is missing since `missing_since` among the archived ones that came at
+    /// about that time and are the continuation of no other feature. It was moved to the one that is
+    /// the same directory; else to one with equal files; else to one with files that differ in
+    /// bookkeeping alone, of several to one whose name says so.
+    ///
+    /// The inode of a directory that was removed is given to the next one that is made: the archived one
+    /// must have its former name, or a file that was not written since.
     pub(super) fn find_archive(
         &self,
         slug: &FeatureSlug,
@@ -47,8 +52,6 @@ impl FeatureTable {
         let Some(missing) = self.get(slug) else {
             return ArchiveSearch::NotFound;
         };
-        // A set that is too large has no patterns: then ticked boxes count as changes.
-        let box_churn = PatternSet::new(&missing.metadata.box_churn).unwrap_or_default();
         let is_candidate = |one: &&FeatureState| {
             one.dir.slug != *slug
                 && one.inventory().context().step_inputs.is_archived
@@ -56,15 +59,27 @@ impl FeatureTable {
                 && one.previous_slug().is_none()
                 && one.arrived_at().is_some_and(|at| at.abs_diff(missing_since) <= MOVE_WINDOW)
         };
-        let mut is_pending = false;
+        let (mut pending, mut found) = (None, None);
         for one in self.iter().filter(is_candidate) {
+            let has_name = former_slugs(&one.dir.slug).contains(slug);
+            let is_same_dir = missing.dir_id().is_some() && missing.dir_id() == one.dir_id();
             if !one.is_indexed() {
-                is_pending = true;
-            } else if one.inventory().has_same_files(missing.inventory(), &box_churn) {
-                return ArchiveSearch::Found(one.dir.slug.clone());
+                pending = pending.max(Some(is_same_dir));
+                continue;
+            }
+            let files = missing.inventory().compare_files(one.inventory(), &missing.metadata.churn);
+            let is_dir = is_same_dir && (has_name || files == FileSimilarity::SameFile);
+            if is_dir || files >= FileSimilarity::EqualButChurn {
+                found = found.max(Some((is_dir, files, has_name, &one.dir.slug)));
             }
         }
-        if is_pending { ArchiveSearch::Pending } else { ArchiveSearch::NotFound }
+        match found {
+            Some((is_dir, .., slug)) if is_dir || pending != Some(true) => {
+                ArchiveSearch::Found(slug.clone())
+            }
+            _ if pending.is_some() => ArchiveSearch::Pending,
+            _ => ArchiveSearch::NotFound,
+        }
     }
 
     pub(super) fn insert(&mut self, feature: FeatureState) {

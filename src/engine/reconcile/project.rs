@@ -952,7 +952,8 @@ impl ProjectState {
             return;
         }
         let known = feature.inventory().entries().get(path);
-        let expected = known.filter(|entry| !entry.racy).and_then(|entry| entry.signature);
+        let expected =
+            known.filter(|entry| feature.is_read_right(entry)).and_then(|entry| entry.signature);
         let (feature, path, verify_only) = (feature.dir.clone(), path.clone(), false);
         let check = Effect::CheckFile { tag, feature, path, expected, verify_only };
         self.effects.emit_untracked(check);
@@ -1372,9 +1373,15 @@ impl ProjectState {
         self.git.observe(git_lock, busy, timeout, now.monotonic);
         let hold = self.git.active(now.monotonic);
         let mut is_released = false;
-        self.features.for_each_active(|_, feature| {
+        let missing = &self.refresh.missing;
+        self.features.for_each_active(|slug, feature| {
             feature.set_git_hold(hold, now.monotonic);
-            feature.on_root_probed(probe, now);
+            if missing.contains_key(slug) {
+                // Whether it was deleted or moved is decided for all of its files at once.
+                feature.forget_missing(probe);
+            } else {
+                feature.on_root_probed(probe, now);
+            }
             is_released |= hold.is_none() && feature.release_feature_deletion();
         });
         if is_released {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::artifact::DevIno;
 use crate::core::feature::MetaFields;
 use crate::core::hidden_files::FilesOnMounts;
 use crate::core::manifest::MissionType;
@@ -19,6 +20,7 @@ fn committed_changes_are_loaded_unchanged() {
         drift: None,
         mismatches: vec![Digest::of(b"pair")],
         baseline: Some(Digest::of(b"baseline")),
+        dir: Some(DevIno { device: 7, inode: u64::MAX }),
         previous_feature_slug: FeatureSlug::new(b"1-b"),
         meta: Some(MetaFields {
             mission: MissionType::new("research").ok(),

@@ -13,6 +13,8 @@ const NAME: &str = "orders-01M8NWVK";
 const WORKTREE: &str = ".worktrees/orders-01M8NWVK-coord";
 const STATUS: &str = ".worktrees/orders-01M8NWVK-coord/kitty-specs/orders-01M8NWVK/status.json";
 const OWN_STATUS: &str = "kitty-specs/orders-01M8NWVK/status.json";
+/// The entry of the worktree in git's directory.
+const ENTRY: &str = ".git/worktrees/orders-01M8NWVK-coord/gitdir";
 const NO_ITEMS: &str = r#"{"work_packages": {}}"#;
 
 fn meta(topology: &str) -> String {
@@ -35,6 +37,7 @@ fn lanes(lanes: &[&str]) -> String {
 
 fn mission() -> Project {
     Project::empty()
+        .file(".git/HEAD", "ref: refs/heads/main\n")
         .file(".kittify/metadata.yaml", "spec_kitty:\n  version: 3.2.7\n")
         .file(&format!("kitty-specs/{NAME}/meta.json"), meta("coord"))
         .file(&format!("kitty-specs/{NAME}/spec.md"), "# Spec\n")
@@ -69,7 +72,8 @@ fn progress_is_read_in_the_coordination_worktree_once_it_exists() {
     let planned = lanes(&["planned"]);
     for (case, topology, files, expected) in [
         ("new", "coord", vec![], "none"),
-        ("away", "coord", vec![(OWN_STATUS, NO_ITEMS)], &missing[..]),
+        ("a clone", "coord", vec![(OWN_STATUS, NO_ITEMS)], "none"),
+        ("away", "coord", vec![(ENTRY, "x"), (OWN_STATUS, &planned)], &missing[..]),
         ("merged", "coord", vec![(OWN_STATUS, &done)], "1/2"),
         ("coordinated", "coord", vec![(OWN_STATUS, NO_ITEMS), (STATUS, &done)], "1/2"),
         ("with lanes", "lanes_with_coord", vec![(OWN_STATUS, &planned), (STATUS, &done)], "1/2"),
@@ -120,6 +124,7 @@ fn changes_in_the_coordination_worktree_are_followed_live() {
     wait_for_progress(&daemon, "none");
     // As spec-kitty does it: the worktree is made with the first work packages.
     project.write(OWN_STATUS, NO_ITEMS);
+    project.write(ENTRY, "x");
     wait_for_progress(&daemon, "which does not exist");
     project.write(STATUS, lanes(&["planned", "planned"]));
     wait_for_progress(&daemon, "0/2");

@@ -1,6 +1,8 @@
 //! The daemon: indexing, watching, restarts and crashes.
 
+mod archiving;
 mod broken_inputs;
+mod churn;
 mod coordination;
 mod crash;
 mod environment;

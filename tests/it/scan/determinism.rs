@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use dossierd::core::content::StaticHash;
 use dossierd::core::ignore::IgnoreRules;
@@ -27,7 +28,9 @@ fn snapshots(root: &Path, threads: usize) -> Vec<String> {
         ScanOptions { limits: ScanLimits::default(), ignore: IgnoreRules::default(), threads };
     let open = |index: usize| {
         let descriptor = project.open_feature(&features[index])?;
-        Ok(scan::OpenedFeature { descriptor, documents: None, static_part: StaticHash::Compute })
+        let static_part = StaticHash::Compute;
+        let churn = Arc::default();
+        Ok(scan::OpenedFeature { descriptor, documents: None, static_part, churn })
     };
     let snapshots = std::sync::Mutex::new(vec![String::new(); features.len()]);
     scan::scan(features.len(), open, &options, &Progress::default(), |index, scanned| {

@@ -6,6 +6,7 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::time::Instant;
@@ -119,7 +120,9 @@ fn devices_are_listed_and_never_opened() {
         let options = ScanOptions { limits, ignore: IgnoreRules::default(), threads: 2 };
         let open = |_| {
             let descriptor = File::open("/dev")?.into();
-            Ok(OpenedFeature { descriptor, documents: None, static_part: StaticHash::Skip })
+            let static_part = StaticHash::Skip;
+            let churn = Arc::default();
+            Ok(OpenedFeature { descriptor, documents: None, static_part, churn })
         };
         scan(1, open, &options, &Progress::default(), |_, scanned| {
             sender.send(scanned.observations).unwrap();
