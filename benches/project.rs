@@ -73,6 +73,41 @@ impl Source {
     }
 }
 
+/// Documents of a feature in the layout of spec-kit; all else is in `contracts/`.
+const SPEC_KIT_FILES: [&str; 6] =
+    ["spec.md", "plan.md", "tasks.md", "research.md", "data-model.md", "quickstart.md"];
+
+impl Source {
+    /// Creates the same project in the layout of spec-kit: as many features, files and bytes.
+    pub(crate) fn repeat_in_spec_kit(&self, to: &Path) -> anyhow::Result<u64> {
+        let bytes = self.repeat(to)?;
+        fs::remove_dir_all(to.join(".kittify"))?;
+        fs::create_dir_all(to.join(".specify/memory"))?;
+        fs::write(to.join(".specify/memory/constitution.md"), "# Constitution\n")?;
+        let (from, specs) = (to.join("kitty-specs"), to.join("specs"));
+        let mut features = fs::read_dir(&from)?.collect::<Result<Vec<_>, _>>()?;
+        features.sort_by_key(fs::DirEntry::file_name);
+        for (number, feature) in features.iter().enumerate() {
+            let name = feature.file_name();
+            let dir = specs.join(format!("{number:03}-{}", name.display()));
+            fs::create_dir_all(dir.join("contracts"))?;
+            let mut files = Vec::new();
+            list(&feature.path(), Path::new(""), &mut files)?;
+            for (index, file) in files.iter().enumerate() {
+                let is_document = SPEC_KIT_FILES.iter().any(|known| Path::new(known) == file);
+                let name = file.file_name().context("no file name")?.display().to_string();
+                let to = match is_document {
+                    true => dir.join(&name),
+                    false => dir.join("contracts").join(format!("{index:03}-{name}")),
+                };
+                fs::rename(feature.path().join(file), to)?;
+            }
+        }
+        fs::remove_dir_all(from)?;
+        Ok(bytes)
+    }
+}
+
 /// Returns [`FILES`] files of [`FEATURES`] features: which file each copies, and its name.
 ///
 /// Every feature has all files of its own directory, which determine its step and completeness.
