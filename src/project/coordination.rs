@@ -49,6 +49,12 @@ pub(super) fn status_dir(meta: &Map<String, Value>, name: &str) -> Option<RelPat
     RelPath::new(format!("{WORKTREES_DIR}/{name}-coord/{MISSIONS_DIR}/{name}").as_bytes()).ok()
 }
 
+/// Returns the worktree, below the root, of a mission's directory in it.
+pub(super) fn worktree_of(status_dir: &RelPath) -> Option<RelPath> {
+    let components: Vec<&[u8]> = status_dir.components().take(2).collect();
+    RelPath::new(components.join(&b'/')).ok()
+}
+
 /// Returns true if a worktree of the repository with this root is one in which a mission is coordinated,
 /// by its name: nothing but the status of the mission is in it, so that it is no place of work.
 pub(super) fn is_worktree(root: &Path, top: &Path) -> bool {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::rc::Rc;
 
+use super::coordination;
 use super::feature_dir::FeatureDir;
 use crate::core::digest::Digest;
 use crate::core::layout::state_document::StateDocument;
@@ -207,8 +208,8 @@ impl<'a> FeatureFiles<'a> {
 
     /// Counts the progress of the feature: the first rule of which a file exists counts. That of
     /// relations is counted from the names of files, elsewhere. `status_dir` is the directory of the
-    /// feature in the worktree in which its mission is coordinated: if it exists, it counts alone; if it
-    /// does not, though the worktree `is_registered` in git, the progress is not known.
+    /// feature in the worktree in which its mission is coordinated: if it exists, it counts alone. If the
+    /// worktree does not exist, though it `is_registered` in git, the progress is not known.
     pub(super) fn progress(
         &self,
         layout: &Layout,
@@ -221,17 +222,23 @@ impl<'a> FeatureFiles<'a> {
             return self.progress_by_rules(own);
         };
         self.state.borrow_mut().outside = Some(dir.clone());
-        let exists = self.root_dir.has_dir(dir);
-        if !exists.map_err(|error| format!("{}: {error}", dir.text()))? {
+        let exists = |dir: &RelPath| {
+            let exists = self.root_dir.has_dir(dir);
+            exists.map_err(|error| format!("{}: {error}", dir.text()))
+        };
+        if !exists(dir)? {
             // It is made when a mission has its first work packages, and removed when it was merged.
-            if !is_registered(dir) {
-                return self.progress_by_rules(own);
+            let worktree = coordination::worktree_of(dir).filter(is_registered);
+            if let Some(worktree) = worktree
+                && !exists(&worktree)?
+            {
+                return Err(format!(
+                    "the status is in {}, which does not exist; `spec-kitty doctor workspaces --fix` \
+                     creates it",
+                    worktree.text()
+                ));
             }
-            return Err(format!(
-                "the status is in {}, which does not exist; `spec-kitty doctor workspaces --fix` \
-                 creates it",
-                dir.text()
-            ));
+            return self.progress_by_rules(own);
         }
         let mut sum = None;
         for rule in coordinated {

@@ -152,7 +152,7 @@ impl Project {
             Some(tracks) => files.progress_in_boxes(tracks),
             None => {
                 let status_dir = self.metas.status_dir(&feature.slug);
-                files.progress(layout, status_dir.as_ref(), |dir| self.has_worktree_of(dir))
+                files.progress(layout, status_dir.as_ref(), |worktree| self.has_worktree(worktree))
             }
         };
         let (progress, progress_error) = match progress {
@@ -205,12 +205,10 @@ impl Project {
         }
     }
 
-    /// Returns true if git has the worktree in which a directory below the root is, whether it exists or
-    /// not.
-    fn has_worktree_of(&self, status_dir: &RelPath) -> bool {
-        let name = status_dir.components().nth(1).map(OsStr::from_bytes);
-        let entry = self.git_dir.as_ref().zip(name);
-        entry.is_some_and(|(dir, name)| worktrees::is_registered(dir, name))
+    /// Returns true if git has a worktree below the root, whether it exists or not.
+    fn has_worktree(&self, worktree: &RelPath) -> bool {
+        let name = OsStr::from_bytes(worktree.file_name());
+        self.git_dir.as_ref().is_some_and(|dir| worktrees::is_registered(dir, name))
     }
 
     fn dir_id(&self, feature: &FeatureDir) -> Option<DevIno> {

@@ -63,7 +63,7 @@ fn wait_for_progress(daemon: &Daemon, expected: &str) {
 
 #[test]
 fn progress_is_read_in_the_coordination_worktree_once_it_exists() {
-    let missing = format!("the status is in {WORKTREE}/kitty-specs/{NAME}, which does not exist");
+    let missing = format!("the status is in {WORKTREE}, which does not exist");
     let done = lanes(&["done", "in_progress"]);
     let outside = tempfile::tempdir().unwrap();
     fs::create_dir_all(outside.path().join("kitty-specs").join(NAME)).unwrap();
@@ -92,7 +92,7 @@ fn progress_is_read_in_the_coordination_worktree_once_it_exists() {
         ),
         ("huge", "coord", vec![(OWN_STATUS, &planned), (STATUS, &large)], "status.json: "),
         ("lying", "coord", vec![(STATUS, r#"{"work_packages": [[]]}"#)], "has no states of items"),
-        ("no status", "coord", vec![(OWN_STATUS, &planned)], "0/1"),
+        ("no status", "coord", vec![(ENTRY, "x"), (OWN_STATUS, &planned)], "0/1"),
     ] {
         let project = files
             .into_iter()
