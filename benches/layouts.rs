@@ -6,7 +6,6 @@
 
 mod live_daemon;
 mod project;
-mod runs;
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use live_daemon::{Daemon, Timings};
 use project::{FILES, Source, markdown, promise};
-use runs::cpu;
 
 /// Number of runs in each layout, and of edits in each run.
 const RUNS: usize = 7;
@@ -108,7 +106,8 @@ fn measure(
         figures.edits.times.push(closed.elapsed());
         std::thread::sleep(Duration::from_millis(20));
     }
-    figures.cpu.times.push(cpu(&daemon.stop_with_usage()?));
+    let usage = daemon.stop_with_usage()?;
+    figures.cpu.times.push(usage.utime + usage.stime);
     Ok(())
 }
 

@@ -96,9 +96,10 @@ impl Source {
             for (index, file) in files.iter().enumerate() {
                 let is_document = SPEC_KIT_FILES.iter().any(|known| Path::new(known) == file);
                 let name = file.file_name().context("no file name")?.display().to_string();
-                let to = match is_document {
-                    true => dir.join(&name),
-                    false => dir.join("contracts").join(format!("{index:03}-{name}")),
+                let to = if is_document {
+                    dir.join(&name)
+                } else {
+                    dir.join("contracts").join(format!("{index:03}-{name}"))
                 };
                 fs::rename(feature.path().join(file), to)?;
             }

@@ -14,7 +14,7 @@ use super::file_kind::FileKind;
 use super::frontmatter::{self, FrontMatter, find_front_matter};
 use super::layout::ChurnRule;
 use super::path::RelPath;
-use super::pattern::{Pattern, PatternSet};
+use super::pattern::PatternSet;
 use super::task_progress::without_box_marks;
 use super::yaml;
 
@@ -70,13 +70,6 @@ impl ChurnRules {
         Self { rules, sets }
     }
 
-    /// Returns rules by which the marks of boxes are bookkeeping in files that match one of these
-    /// patterns.
-    #[must_use]
-    pub fn of_boxes(files: Vec<Pattern>) -> Self {
-        Self::new(&[ChurnRule { files, keys: Vec::new(), checkboxes: true }])
-    }
-
     fn matching(&self, path: &RelPath) -> impl Iterator<Item = &ChurnRule> {
         let both = self.rules.iter().zip(&self.sets);
         both.filter(|(_, set)| set.is_match(path)).map(|(rule, _)| rule)
@@ -88,8 +81,8 @@ impl ChurnRules {
         self.matching(path).any(|rule| rule.checkboxes)
     }
 
-    /// Returns what is bookkeeping in the file at a path; `None` if the rules say no more than its
-    /// [`FileKind`] does.
+    /// Returns what is bookkeeping in the file at a path; `None` if the rules add nothing to its
+    /// [`FileKind`].
     #[must_use]
     pub fn of_file(&self, path: &RelPath) -> Option<FileChurn> {
         let mut keys: Vec<String> = Vec::new();
@@ -117,7 +110,7 @@ impl ChurnRules {
 }
 
 impl FileChurn {
-    /// Returns the hash of the content without bookkeeping. Its beginning stands for the rule, so that
+    /// Returns the hash of the content without bookkeeping. Its beginning is a mark of the rule, so that
     /// hashes by different rules differ.
     #[must_use]
     pub fn static_hash(&self, bytes: &[u8]) -> Digest {
@@ -260,6 +253,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::core::pattern::Pattern;
 
     fn rules(rules: &[(&str, &[&str], bool)]) -> ChurnRules {
         let rule = |(files, keys, checkboxes): &(&str, &[&str], bool)| ChurnRule {
@@ -326,7 +320,7 @@ mod tests {
         assert_eq!((x.keys.join(" "), x.has_box_churn), ("a b".to_owned(), true));
         assert!(found("todo/a.txt").unwrap().has_box_churn);
         assert_eq!(found("docs/plan.md"), None, "no rule matches it");
-        let boxes = ChurnRules::of_boxes(vec![Pattern::new("tasks.md").unwrap()]);
+        let boxes = self::rules(&[("tasks.md", &[], true)]);
         assert_eq!(boxes.of_file(&path("tasks.md")), None, "its kind has marks already");
         assert!(boxes.has_box_churn(&path("tasks.md")) && !boxes.has_box_churn(&path("plan.md")));
         assert_eq!(ChurnRules::default().of_file(&path("x.md")), None);

@@ -80,7 +80,7 @@ enum FrontMatterScan {
 
 impl ContentHasher {
     /// Creates a hasher for a file of this kind. `churn` is what is bookkeeping in it by its layout,
-    /// beside what is by its kind.
+    /// in addition to what is by its kind.
     #[must_use]
     pub fn new(kind: FileKind, static_hash: StaticHash, churn: Option<FileChurn>) -> Self {
         Self {

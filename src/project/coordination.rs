@@ -56,7 +56,7 @@ pub(super) fn worktree_of(status_dir: &RelPath) -> Option<RelPath> {
 }
 
 /// Returns true if a worktree of the repository with this root is one in which a mission is coordinated,
-/// by its name: nothing but the status of the mission is in it, so that it is no place of work.
+/// by its name: nothing but the status of the mission is in it.
 pub(super) fn is_worktree(root: &Path, top: &Path) -> bool {
     let name = top.strip_prefix(root.join(WORKTREES_DIR)).ok();
     name.is_some_and(|name| {
@@ -64,7 +64,7 @@ pub(super) fn is_worktree(root: &Path, top: &Path) -> bool {
     })
 }
 
-/// Returns true for a short id: digits and capital letters but I, L, O and U.
+/// Returns true for a short id: 8 of `0-9A-Z` without I, L, O and U.
 fn is_short_id(text: &str) -> bool {
     let is_digit = |byte: u8| {
         byte.is_ascii_digit()

@@ -246,7 +246,7 @@ impl<'a> FeatureFiles<'a> {
                 let path = dir.join(file.path().as_bytes()).map_err(|error| error.to_string())?;
                 let bytes = self.root_dir.read(&path, MAX_FILE_BYTES);
                 let bytes = bytes.map_err(|error| format!("{}: {error}", path.text()))?;
-                if let Some(progress) = self.count_content(rule, &path, bytes)? {
+                if let Some(progress) = self.count_content(rule, &path, bytes.as_deref())? {
                     sum = Some(progress.plus(sum.unwrap_or_default()));
                 }
             }
@@ -287,7 +287,7 @@ impl<'a> FeatureFiles<'a> {
     fn count(&self, rule: &ProgressRule, path: &RelPath) -> Result<Option<TaskProgress>, String> {
         if rule.from == ProgressOrigin::Checkboxes {
             let bytes = self.read(path).map_err(|error| format!("{}: {error}", path.text()))?;
-            return self.count_content(rule, path, bytes);
+            return self.count_content(rule, path, bytes.as_deref());
         }
         let known = self.documents.borrow().get(path).cloned();
         let document = known.unwrap_or_else(|| self.read_document(path));
@@ -302,14 +302,14 @@ impl<'a> FeatureFiles<'a> {
         &self,
         rule: &ProgressRule,
         path: &RelPath,
-        bytes: Option<Vec<u8>>,
+        bytes: Option<&[u8]>,
     ) -> Result<Option<TaskProgress>, String> {
         let Some(bytes) = bytes else {
             return Ok(None);
         };
-        self.count_bytes(&bytes)?;
+        self.count_bytes(bytes)?;
         if rule.from == ProgressOrigin::Checkboxes {
-            return match std::str::from_utf8(&bytes) {
+            return match std::str::from_utf8(bytes) {
                 Ok(text) => Ok(Some(count_boxes(text, rule.fences))),
                 Err(error) => {
                     let at = error.valid_up_to();
@@ -317,7 +317,7 @@ impl<'a> FeatureFiles<'a> {
                 }
             };
         }
-        let document = StateDocument::parse(path, &bytes);
+        let document = StateDocument::parse(path, bytes);
         count_items(rule, path, &document.map_err(|error| format!("{}:{error}", path.text()))?)
     }
 

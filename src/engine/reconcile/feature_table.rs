@@ -40,7 +40,7 @@ impl FeatureTable {
     /// Looks for a feature that is missing since `missing_since` among the archived ones that came at
     /// about that time and are the continuation of no other feature. It was moved to the one that is
     /// the same directory; else to one with equal files; else to one with files that differ in
-    /// bookkeeping alone, of several to one whose name says so.
+    /// bookkeeping alone, of several to one that has its former name.
     ///
     /// The inode of a directory that was removed is given to the next one that is made: the archived one
     /// must have its former name, or a file that was not written since.

@@ -1864,9 +1864,9 @@ impl ProjectState {
     fn metadata_kind(&self, path: &RelPath) -> Option<MetadataKind> {
         let outside = || {
             let mut files = self.info.outside_files.iter();
-            files.find_map(|file| match file == path {
-                true => Some(MetadataKind::File),
-                false => file.is_below(path).then_some(MetadataKind::Dir),
+            files.find_map(|file| {
+                let is_file = (file == path).then_some(MetadataKind::File);
+                is_file.or_else(|| file.is_below(path).then_some(MetadataKind::Dir))
             })
         };
         let of_layouts = || {

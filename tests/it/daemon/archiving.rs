@@ -117,7 +117,7 @@ fn each_of_two_equal_features_is_the_one_that_was_moved_there() {
         let project = project(&[("a", "# Equal\n"), ("b", "# Equal\n")]);
         let daemon = project.start_daemon();
         assert_eq!(shown(&daemon).len(), 2);
-        // Their names in the archive say nothing where they are moved, and all where they are copied.
+        // Their names in the archive count where they are copied, and not where they are moved.
         let to =
             if is_moved { [("a", "second"), ("b", "first")] } else { [("a", "a"), ("b", "b")] };
         for (name, to) in to {

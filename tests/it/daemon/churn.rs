@@ -106,6 +106,15 @@ fn keys_and_boxes_that_a_layout_names_are_churn_and_nothing_else_is() {
             (found["changed"] == json!([name]) && found["severity"] == "warning").then_some(())
         });
     }
+
+    // A layout that is half written is reported, and the last valid one stays.
+    work(&project);
+    project.write(LAYOUT, "schema_version: 1\nname: own\nmark");
+    wait_for("the error", || {
+        let errors = daemon.status()["projects"][0]["manifest_errors"].to_string();
+        errors.contains(LAYOUT).then_some(())
+    });
+    wait_for("churn alone", || (sorted(drift(&project)) == only_churn).then_some(()));
     daemon.stop();
 }
 
@@ -131,7 +140,7 @@ fn files_are_read_again_when_the_layout_names_other_bookkeeping() {
     let daemon = start(&project);
     wait_for("churn alone", || (drift(&project)["changed"] == json!([])).then_some(()));
     assert_eq!(drift(&project)["severity"], "info");
-    assert_eq!(before.len(), 4, "that files were read again is no event: {before:?}");
+    assert_eq!(before.len(), 4, "reading files again causes no event: {before:?}");
     daemon.stop();
 
     // Rules that changed while no daemon was running.

@@ -1,4 +1,4 @@
-//! State files of tools that lie, are huge, hostile or half-written: never a wrong verdict.
+//! State files of tools that lie, are huge, hostile or half-written: the evaluation is never wrong.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -38,7 +38,7 @@ fn check(state: &State<'_>) -> (i32, String) {
 }
 
 #[test]
-fn state_files_that_lie_are_huge_hostile_or_half_written_give_no_wrong_verdict() {
+fn state_files_that_lie_are_huge_hostile_or_half_written_cause_no_wrong_evaluation() {
     let huge = format!(r#"{{"phase": "initialized", "x": "{}"}}"#, "x".repeat(4 << 20));
     let deep = format!(r#"{{"phase": {}1{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
     for (case, state, code, expected) in [
@@ -68,7 +68,7 @@ fn state_files_that_lie_are_huge_hostile_or_half_written_give_no_wrong_verdict()
 
 /// What is counted is not what decides.
 #[test]
-fn task_files_that_lie_are_huge_or_half_written_give_no_wrong_progress() {
+fn task_files_that_lie_are_huge_or_half_written_cause_no_wrong_progress() {
     let many = "- [x] a\n".repeat(600_000);
     for (case, text, progress) in [
         ("true", &b"- [x] a\n- [ ] b\n"[..], "1/2"),
@@ -89,7 +89,7 @@ fn task_files_that_lie_are_huge_or_half_written_give_no_wrong_progress() {
             (progress, None) => format!("{}/{}", progress["done"], progress["total"]),
         };
         assert!(found.starts_with(progress), "{case}: {found}");
-        // A text that is not valid is no document.
+        // A text that is not valid does not count as a document.
         let expected = if case == "half a character" { 10 } else { 0 };
         assert_eq!(run.code, expected, "{case}");
     }
