@@ -11,7 +11,7 @@ use super::feature_dir::FeatureDir;
 use crate::core::digest::Digest;
 use crate::core::layout::state_document::StateDocument;
 use crate::core::layout::{
-    Fences, FieldCondition, FilePlace, Layout, ProgressOrigin, ProgressRule, StepOrigin,
+    Fences, FieldCondition, Layout, ProgressOrigin, ProgressPlace, ProgressRule, StepOrigin,
 };
 use crate::core::manifest::{InvalidMissionType, MissionType, SchemaSpecs};
 use crate::core::path::RelPath;
@@ -197,7 +197,7 @@ impl<'a> FeatureFiles<'a> {
         let rule = ProgressRule {
             from: ProgressOrigin::Checkboxes,
             files: vec![files],
-            place: FilePlace::Feature,
+            place: ProgressPlace::Feature,
             field: None,
             keys: None,
             map: BTreeMap::new(),
@@ -217,7 +217,7 @@ impl<'a> FeatureFiles<'a> {
         is_registered: impl Fn(&RelPath) -> bool,
     ) -> Result<Option<TaskProgress>, String> {
         let (coordinated, own): (Vec<&ProgressRule>, Vec<&ProgressRule>) =
-            layout.progress.iter().partition(|rule| rule.place == FilePlace::Coordination);
+            layout.progress.iter().partition(|rule| rule.place == ProgressPlace::Coordination);
         let Some(dir) = status_dir.filter(|_| !coordinated.is_empty()) else {
             return self.progress_by_rules(own);
         };

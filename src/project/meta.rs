@@ -128,7 +128,7 @@ impl MetaCache {
             self.set_last_valid(feature.slug.clone(), fields.clone());
             match status_dir {
                 Some(dir) => {
-                    drop(lock(&self.status_dirs).insert(feature.slug.clone(), dir.clone()))
+                    lock(&self.status_dirs).insert(feature.slug.clone(), dir.clone());
                 }
                 None => drop(lock(&self.status_dirs).remove(&feature.slug)),
             }

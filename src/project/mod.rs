@@ -53,7 +53,7 @@ use crate::core::ignore::IgnoreRules;
 use crate::core::inventory::InventoryEntry;
 use crate::core::layout::feature_rules::{SearchRule, former_slugs};
 use crate::core::layout::recognition::AppliedLayout;
-use crate::core::layout::{FeatureKind, FilePlace, Layout};
+use crate::core::layout::{FeatureKind, Layout, ProgressPlace};
 use crate::core::manifest::MissionEdition;
 use crate::core::path::{FeatureSlug, RelPath, escape_bytes};
 use crate::core::pattern::Pattern;
@@ -511,7 +511,7 @@ impl Project {
     pub fn outside_state_files(&self) -> Vec<RelPath> {
         let of_runs = self.runs.run_dirs(&self.root).filter_map(|dir| dir.join(STATE_FILE).ok());
         let rules = self.layouts.known.layouts.iter().flat_map(|layout| &layout.progress);
-        let rules = rules.filter(|rule| rule.place == FilePlace::Coordination);
+        let rules = rules.filter(|rule| rule.place == ProgressPlace::Coordination);
         let files: Vec<&Pattern> = rules.flat_map(|rule| &rule.files).collect();
         let dirs = self.metas.status_dirs().into_iter();
         let of_status = dirs.flat_map(|dir| {

@@ -17,8 +17,8 @@ mod values;
 pub use document_set::{DOCUMENTS_MISSION, DocumentSet};
 pub use embedded::{EMBEDDED_LAYOUTS, embedded_layouts};
 pub use model::{
-    ChurnRule, FeatureKind, FeatureRule, Fences, FieldCondition, FilePlace, ItemState, Layout,
-    Marker, MarkerKind, MissionRule, ProgressOrigin, ProgressRule, SPEC_KITTY, StepOrigin,
+    ChurnRule, FeatureKind, FeatureRule, Fences, FieldCondition, ItemState, Layout, Marker,
+    MarkerKind, MissionRule, ProgressOrigin, ProgressPlace, ProgressRule, SPEC_KITTY, StepOrigin,
     StepRule, Variable,
 };
 pub use parse::parse_layout;

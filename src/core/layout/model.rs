@@ -199,7 +199,7 @@ pub enum Fences {
 /// Where the files of a rule are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum FilePlace {
+pub enum ProgressPlace {
     /// In the feature.
     #[default]
     Feature,
@@ -219,7 +219,7 @@ pub struct ProgressRule {
     pub files: Vec<Pattern>,
     /// Where the files are.
     #[serde(default, rename = "in")]
-    pub place: FilePlace,
+    pub place: ProgressPlace,
     /// Path of the field; of a relation, the pattern of the partners.
     pub field: Option<String>,
     /// Pattern of the keys in the field that are items; all of them without one.

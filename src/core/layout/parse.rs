@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 
 use super::model::{
-    ChurnRule, FeatureKind, FeatureRule, FieldCondition, FilePlace, Layout, Marker, MissionRule,
-    ProgressOrigin, ProgressRule, StepOrigin, StepRule, Variable,
+    ChurnRule, FeatureKind, FeatureRule, FieldCondition, Layout, Marker, MissionRule,
+    ProgressOrigin, ProgressPlace, ProgressRule, StepOrigin, StepRule, Variable,
 };
 use super::path_template::PathTemplate;
 use crate::core::manifest::MissionType;
@@ -95,7 +95,7 @@ fn find_problem(layout: &Layout) -> Option<String> {
         if needs_field && rule.field.is_none() {
             return Some(format!("progress[{index}]: `field` is missing"));
         }
-        if rule.place == FilePlace::Coordination
+        if rule.place == ProgressPlace::Coordination
             && (rule.from == ProgressOrigin::Relation
                 || rule.files.iter().any(|file| !file.is_literal()))
         {

@@ -558,14 +558,6 @@ impl FeatureState {
         }
     }
 
-    /// Forgets which paths checks found missing, because the directory of the feature is missing: if it
-    /// returns, a listing finds out what it does not have.
-    pub(super) fn forget_missing(&mut self, probe: EffectId) {
-        for path in self.work.take_missing(probe) {
-            self.work.forget(&path);
-        }
-    }
-
     /// Decides about paths that checks found missing, now that the root was probed after them.
     pub(super) fn on_root_probed(&mut self, probe: EffectId, now: Tick) {
         for path in self.work.take_missing(probe) {

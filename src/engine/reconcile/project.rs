@@ -1373,15 +1373,9 @@ impl ProjectState {
         self.git.observe(git_lock, busy, timeout, now.monotonic);
         let hold = self.git.active(now.monotonic);
         let mut is_released = false;
-        let missing = &self.refresh.missing;
-        self.features.for_each_active(|slug, feature| {
+        self.features.for_each_active(|_, feature| {
             feature.set_git_hold(hold, now.monotonic);
-            if missing.contains_key(slug) {
-                // Whether it was deleted or moved is decided for all of its files at once.
-                feature.forget_missing(probe);
-            } else {
-                feature.on_root_probed(probe, now);
-            }
+            feature.on_root_probed(probe, now);
             is_released |= hold.is_none() && feature.release_feature_deletion();
         });
         if is_released {
