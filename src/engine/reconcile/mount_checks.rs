@@ -16,12 +16,12 @@ const PAUSE_MAX: Duration = Duration::from_mins(1);
 pub(super) struct Compared {
     pub(super) features: BTreeSet<FeatureSlug>,
     /// Which features there are, and their metadata.
-    pub(super) metadata: bool,
+    pub(super) project: bool,
 }
 
 impl Compared {
     fn is_empty(&self) -> bool {
-        self.features.is_empty() && !self.metadata
+        self.features.is_empty() && !self.project
     }
 }
 
@@ -47,7 +47,7 @@ impl MountChecks {
 
     /// Records that the metadata was read.
     pub(super) fn note_metadata(&mut self) {
-        self.examined.metadata = true;
+        self.examined.project = true;
     }
 
     /// Records that nothing was mounted or unmounted since the probe before.
@@ -60,9 +60,9 @@ impl MountChecks {
         if self.waiting.is_empty() {
             self.due = now.max(self.pause_until);
         }
-        let Compared { mut features, metadata } = std::mem::take(&mut self.examined);
+        let Compared { mut features, project } = std::mem::take(&mut self.examined);
         self.waiting.features.append(&mut features);
-        self.waiting.metadata |= metadata;
+        self.waiting.project |= project;
     }
 
     /// Records that everything is compared anyway.
@@ -95,7 +95,7 @@ impl MountChecks {
     /// Returns true if a feature, or any, is to be compared.
     pub(super) fn is_waiting(&self, slug: Option<&FeatureSlug>) -> bool {
         slug.map_or(!self.waiting.is_empty(), |slug| {
-            self.waiting.metadata || self.waiting.features.contains(slug)
+            self.waiting.project || self.waiting.features.contains(slug)
         })
     }
 }
@@ -145,6 +145,6 @@ mod tests {
         checks.note_metadata();
         checks.on_other_mounts(now);
         assert!(checks.is_waiting(Some(&slug)));
-        assert_eq!(checks.take_due(now), Compared { features: BTreeSet::new(), metadata: true });
+        assert_eq!(checks.take_due(now), Compared { features: BTreeSet::new(), project: true });
     }
 }

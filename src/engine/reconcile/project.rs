@@ -328,7 +328,7 @@ impl ProjectState {
         self.poll_if_due(now);
         self.refresh_if_due(now);
         let compared = self.mount_checks.take_due(now.monotonic);
-        if compared.metadata {
+        if compared.project {
             self.refresh.read_at(now.monotonic);
         }
         for slug in compared.features {
