@@ -92,7 +92,9 @@ impl Environment {
         let mut command = self.project.daemon_command();
         if let Some(clock) = &self.clock {
             command.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", clock);
-            for setting in ["FAKETIME_NO_CACHE", "DONT_FAKE_MONOTONIC", "NO_FAKE_STAT"] {
+            for setting in
+                ["FAKETIME_NO_CACHE", "FAKETIME_DISABLE_SHM", "DONT_FAKE_MONOTONIC", "NO_FAKE_STAT"]
+            {
                 command.env(setting, "1");
             }
         }
