@@ -3,6 +3,7 @@
 //! Runs the real program over the same contents in both layouts, in turn, and prints for each promise whether it
 //! is met.
 #![allow(clippy::print_stdout, reason = "it prints figures")]
+#![allow(clippy::cast_precision_loss, reason = "far below 2^52")]
 
 mod live_daemon;
 mod project;
