@@ -111,7 +111,16 @@ impl Environment {
 
     /// Causes a random fault, performs operations while it lasts, and ends it; returns its name.
     fn cause_fault(&mut self, random: &mut Random) -> &'static str {
-        match random.below(13) {
+        if random.below(13) < 5 {
+            self.disturb_daemon(random)
+        } else {
+            self.disturb_project(random)
+        }
+    }
+
+    /// Causes a fault of the daemon or its machine.
+    fn disturb_daemon(&mut self, random: &mut Random) -> &'static str {
+        match random.below(5) {
             0 => {
                 self.daemon.take().unwrap().kill();
                 self.operate(random);
@@ -137,7 +146,35 @@ impl Environment {
                 send_signal(process, Signal::CONT);
                 "an inotify overflow"
             }
-            3 => {
+            3 if self.clock.is_some() => {
+                let step = random.below(4 * 3600);
+                let offset = format!("{:+}", i64::try_from(step).unwrap() - 2 * 3600);
+                self.operate(random);
+                write_file(self.clock.as_ref().unwrap(), offset.as_bytes());
+                self.operate(random);
+                "a step of the clock"
+            }
+            4 if self.disk.is_some() => {
+                let ballast = self.project.state_dir().join("ballast");
+                let mut file = File::create(&ballast).unwrap();
+                while file.write_all(&[0; 4096]).is_ok() {}
+                drop(file);
+                self.operate(random);
+                self.daemon().export("002-kept");
+                fs::remove_file(&ballast).unwrap();
+                "a full disk"
+            }
+            _ => {
+                self.operate(random);
+                "operations alone"
+            }
+        }
+    }
+
+    /// Causes a fault of the project.
+    fn disturb_project(&mut self, random: &mut Random) -> &'static str {
+        match random.below(8) {
+            0 => {
                 let away = self.project.home().join("away");
                 fs::rename(&self.project.root, &away).unwrap();
                 self.project.wait_for_watch(self.daemon(), "root_unavailable");
@@ -146,21 +183,21 @@ impl Environment {
                 self.operate(random);
                 "a moved root"
             }
-            4 => {
+            1 => {
                 let lock = self.project.root.join(".git/index.lock");
                 fs::write(&lock, "").unwrap();
                 self.operate(random);
                 fs::remove_file(&lock).unwrap();
                 "the lock of git"
             }
-            5 => {
+            2 => {
                 let manifest = ".kittify/missions/software-dev/expected-artifacts.yaml";
                 self.project.write(manifest, "schema_version: [\n");
                 self.operate(random);
                 fs::remove_file(self.project.root.join(manifest)).unwrap();
                 "an invalid manifest"
             }
-            6 => {
+            3 => {
                 let kept = self.project.root.join("kitty-specs/002-kept");
                 let aside = self.project.home().join("aside");
                 fs::rename(&kept, &aside).unwrap();
@@ -168,7 +205,7 @@ impl Environment {
                 fs::rename(&aside, &kept).unwrap();
                 "a moved feature"
             }
-            7 if self.disk.is_some() => {
+            4 if self.disk.is_some() => {
                 let dir = random.below(KEPT_DIRS as u64);
                 let dir = self.project.root.join(format!("kitty-specs/002-kept/research/{dir}"));
                 let mounted = Mount::new(&["-t", "tmpfs", "tmpfs"], &dir);
@@ -177,15 +214,7 @@ impl Environment {
                 mounted.unmount();
                 "a mount over a directory"
             }
-            8 if self.clock.is_some() => {
-                let step = random.below(4 * 3600);
-                let offset = format!("{:+}", i64::try_from(step).unwrap() - 2 * 3600);
-                self.operate(random);
-                write_file(self.clock.as_ref().unwrap(), offset.as_bytes());
-                self.operate(random);
-                "a step of the clock"
-            }
-            9 => {
+            5 => {
                 let log = self.project.feature_dir().join("notes.log");
                 if let Ok(mut log) = File::options().create(true).append(true).open(log) {
                     for line in 0..random.below(2_000) {
@@ -195,23 +224,13 @@ impl Environment {
                 self.operate(random);
                 "a growing log"
             }
-            10 => {
+            6 => {
                 git(&self.project.root, &["add", "-A"]);
                 git(&self.project.root, &["commit", "-q", "--allow-empty", "-m", "next"]);
                 git(&self.project.root, &["checkout", "-q", "HEAD~1"]);
                 self.operate(random);
                 git(&self.project.root, &["checkout", "-q", "-f", "main"]);
                 "a checkout"
-            }
-            11 if self.disk.is_some() => {
-                let ballast = self.project.state_dir().join("ballast");
-                let mut file = File::create(&ballast).unwrap();
-                while file.write_all(&[0; 4096]).is_ok() {}
-                drop(file);
-                self.operate(random);
-                self.daemon().export("002-kept");
-                fs::remove_file(&ballast).unwrap();
-                "a full disk"
             }
             _ => {
                 let many = self.project.feature_dir().join("many");
