@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, geteuid};
@@ -48,11 +48,7 @@ struct Environment {
     daemon: Option<Daemon>,
     /// The disk of the store; `None` without root.
     disk: Option<Mount>,
-    /// Sets the clock of the daemon: an offset, as in `faketime(1)`; `None` if that is not installed.
-    clock: Option<PathBuf>,
 }
-
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 impl Environment {
     fn new() -> Self {
@@ -74,14 +70,8 @@ impl Environment {
         git(&project.root, &["init", "-q"]);
         git(&project.root, &["add", "-A"]);
         git(&project.root, &["commit", "-q", "-m", "one"]);
-        let clock = Path::new(FAKETIME).exists().then(|| project.home().join("clock"));
-        match &clock {
-            Some(clock) => write_file(clock, b"+0"),
-            None => not_run("random steps of the clock (no libfaketime)"),
-        }
-        let mut environment = Self { project, daemon: None, disk, clock };
-        environment.start_daemon();
-        environment
+        let daemon = Some(project.start_daemon());
+        Self { project, daemon, disk }
     }
 
     fn daemon(&self) -> &Daemon {
@@ -89,18 +79,7 @@ impl Environment {
     }
 
     fn start_daemon(&mut self) {
-        let mut command = self.project.daemon_command();
-        if let Some(clock) = &self.clock {
-            command.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", clock);
-            for setting in
-                ["FAKETIME_NO_CACHE", "FAKETIME_DISABLE_SHM", "DONT_FAKE_MONOTONIC", "NO_FAKE_STAT"]
-            {
-                command.env(setting, "1");
-            }
-        }
-        let daemon = self.project.spawn_daemon(command);
-        daemon.wait_until_ready();
-        self.daemon = Some(daemon);
+        self.daemon = Some(self.project.start_daemon());
     }
 
     fn operate(&self, random: &mut Random) {
@@ -111,7 +90,7 @@ impl Environment {
 
     /// Causes a random fault, performs operations while it lasts, and ends it; returns its name.
     fn cause_fault(&mut self, random: &mut Random) -> &'static str {
-        if random.below(13) < 5 {
+        if random.below(12) < 4 {
             self.disturb_daemon(random)
         } else {
             self.disturb_project(random)
@@ -120,7 +99,7 @@ impl Environment {
 
     /// Causes a fault of the daemon or its machine.
     fn disturb_daemon(&mut self, random: &mut Random) -> &'static str {
-        match random.below(5) {
+        match random.below(4) {
             0 => {
                 self.daemon.take().unwrap().kill();
                 self.operate(random);
@@ -146,15 +125,7 @@ impl Environment {
                 send_signal(process, Signal::CONT);
                 "an inotify overflow"
             }
-            3 if self.clock.is_some() => {
-                let step = random.below(4 * 3600);
-                let offset = format!("{:+}", i64::try_from(step).unwrap() - 2 * 3600);
-                self.operate(random);
-                write_file(self.clock.as_ref().unwrap(), offset.as_bytes());
-                self.operate(random);
-                "a step of the clock"
-            }
-            4 if self.disk.is_some() => {
+            3 if self.disk.is_some() => {
                 let ballast = self.project.state_dir().join("ballast");
                 let mut file = File::create(&ballast).unwrap();
                 while file.write_all(&[0; 4096]).is_ok() {}
