@@ -314,7 +314,7 @@ fn bench_paces(program: &Path, dir: &Path, is_own: bool) -> anyhow::Result<()> {
 }
 
 /// The first start with 412 features. The promise is about reading and evaluating them; storing a first
-/// version of each file comes after readiness, at the lowest priority, and is printed as well.
+/// version of each file comes after readiness, at a low priority, and is printed as well.
 fn bench_first_start(
     program: &Path,
     dir: &Path,

@@ -1,4 +1,4 @@
-//! Stores versions in the background, on one thread of the lowest priority: follows the journal, reads
+//! Stores versions in the background, on one thread of low priority: follows the journal, reads
 //! each file again, and stores it if it still has the hash of the event. Begins when all projects are
 //! ready. No event and no client waits for it.
 //!

@@ -190,7 +190,7 @@ fn opened_at_start(project: &Project) -> Option<Vec<String>> {
     daemon.wait_until_ready();
     daemon.status();
     // The history reads each new version again, and would continue at the next start.
-    // Its thread has the lowest priority, and `strace` makes everything slow.
+    // Its thread has a low priority, and `strace` makes everything slow.
     let begin = Instant::now();
     while daemon.get_json("/api/history")["backlog"] != 0 {
         assert!(begin.elapsed() < Duration::from_mins(3), "not all versions are stored");

@@ -91,22 +91,31 @@ fn feature_whose_file_system_is_unmounted_is_unavailable_and_returns_unchanged()
     }
 }
 
+/// Mounts a directory with `new.md` over that of a feature with `old.md`, and waits until that is known.
+fn mount_over_research(project: &Project, journal: &mut JournalReader) -> (Daemon, Mount) {
+    let source = project.home().join("source");
+    project.write(&format!("kitty-specs/{FEATURE}/research/old.md"), "old\n");
+    write_file(&source.join("new.md"), b"new\n");
+    let daemon = project.start_daemon();
+    assert_invariants(project, &daemon, journal);
+    let dir = project.feature_dir().join("research");
+    let mounted = Mount::new(&["--bind", source.to_str().unwrap()], &dir);
+    wait_for_feature(&daemon, "unavailable");
+    (daemon, mounted)
+}
+
+fn change(change: &str, path: &str) -> (String, String) {
+    (change.to_owned(), path.to_owned())
+}
+
 #[test]
 fn mount_over_a_directory_of_a_feature_hides_its_files_and_shows_its_own() {
     if !is_root("mounts below a root") {
         return;
     }
-    let project = Project::complete().artifact("research/old.md", "old\n");
-    let source = project.home().join("source");
-    write_file(&source.join("new.md"), b"new\n");
-    let daemon = project.start_daemon();
-    let mut journal = JournalReader::default();
-    assert_invariants(&project, &daemon, &mut journal);
-    let change = |change: &str, path: &str| (change.to_owned(), path.to_owned());
-
+    let (project, mut journal) = (Project::complete(), JournalReader::default());
+    let (daemon, mounted) = mount_over_research(&project, &mut journal);
     let dir = project.feature_dir().join("research");
-    let mounted = Mount::new(&["--bind", source.to_str().unwrap()], &dir);
-    wait_for_feature(&daemon, "unavailable");
     let artifact = |path: &str| -> Value { find_artifact(&daemon.export(FEATURE), path).clone() };
     assert_eq!(artifact("research/old.md")["error_reason"], "unreadable");
     assert_eq!(artifact("research/new.md")["is_present"], true);
@@ -147,15 +156,8 @@ fn files_of_a_mount_that_left_while_no_daemon_ran_are_not_deleted() {
     if !is_root("mounts below a root") {
         return;
     }
-    let project = Project::complete().artifact("research/old.md", "old\n");
-    let source = project.home().join("source");
-    write_file(&source.join("new.md"), b"new\n");
-    let daemon = project.start_daemon();
-    let mut journal = JournalReader::default();
-    assert_invariants(&project, &daemon, &mut journal);
-    let dir = project.feature_dir().join("research");
-    let mounted = Mount::new(&["--bind", source.to_str().unwrap()], &dir);
-    wait_for_feature(&daemon, "unavailable");
+    let (project, mut journal) = (Project::complete(), JournalReader::default());
+    let (daemon, mounted) = mount_over_research(&project, &mut journal);
     journal.read_new(&daemon);
     daemon.kill();
 
@@ -164,7 +166,6 @@ fn files_of_a_mount_that_left_while_no_daemon_ran_are_not_deleted() {
     wait_for_feature(&daemon, "live");
     let mut changes = artifact_changes(&assert_invariants(&project, &daemon, &mut journal));
     changes.sort();
-    let change = |change: &str, path: &str| (change.to_owned(), path.to_owned());
     assert_eq!(
         changes,
         [change("restored", "research/old.md"), change("unreadable", "research/new.md")]
