@@ -64,9 +64,8 @@ fn check(job: &FileJob, limit: ReadLimit, buffer: &mut [u8]) -> PathState {
         }
         Err(error) if is_resource_exhausted(&error) => PathState::OutOfResources,
         Err(error) if is_stale(&error) => PathState::RootReplaced,
-        // The engine finds out by itself that the feature was removed; its files are missing.
-        Err(error) if is_not_a_directory(&error) => PathState::Missing,
-        // The same for a feature that cannot be read; its known files then stay as they are.
+        Err(error) if is_not_a_directory(&error) => PathState::FeatureMissing,
+        // The engine finds out by itself that a feature cannot be read; its known files then stay as they are.
         Err(_) => PathState::Unchanged,
     }
 }

@@ -394,7 +394,7 @@ impl FeatureState {
         let CheckedFile { state, cost } = checked;
         let mut followups = Vec::new();
         let is_older = |change: Option<EffectId>| change >= Some(check.id);
-        let is_missing = state == PathState::Missing;
+        let is_missing = matches!(state, PathState::Missing | PathState::FeatureMissing);
         let is_outdated = is_older(self.visibility.mounts_changed)
             || is_missing && is_older(self.visibility.other_mounts_changed);
         if is_outdated {
@@ -460,6 +460,11 @@ impl FeatureState {
                 if result == MissingResult::Confirmed {
                     followups.push(Followup::ProbeRoot);
                 }
+            }
+            PathState::FeatureMissing => {
+                // Whether it was deleted or moved is decided for all of its files at once.
+                self.work.forget(path);
+                followups.push(Followup::ListWhenFound);
             }
             PathState::Unstable => {
                 self.work.retry_unstable(path, cost, now.monotonic);
@@ -550,7 +555,10 @@ impl FeatureState {
                 true
             }
             // It is being written, or the process has nothing left to read it with.
-            PathState::Unstable | PathState::OutOfResources | PathState::RootReplaced => false,
+            PathState::FeatureMissing
+            | PathState::Unstable
+            | PathState::OutOfResources
+            | PathState::RootReplaced => false,
             _ => {
                 self.work.schedule_at(path, now.monotonic);
                 false

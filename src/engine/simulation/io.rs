@@ -379,6 +379,7 @@ impl ModelIo {
         let full = base.join(text(path));
         let node = match disk.node(&full) {
             Ok(node) => node,
+            Err(Missing::NotFound) if !disk.is_dir(&base) => return PathState::FeatureMissing,
             Err(Missing::NotFound) => return PathState::Missing,
             Err(Missing::Denied(dir)) => {
                 return match dir.strip_prefix(&base).ok().and_then(rel) {
