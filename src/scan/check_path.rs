@@ -23,9 +23,9 @@ use crate::scan::limits::ScanLimits;
 pub enum PathState {
     /// There is no entry.
     Missing,
-    /// The directory of the feature does not exist, or is another file, so nothing is known of what is in it:
-    /// it may have been moved.
-    FeatureMissing,
+    /// The directory of the feature cannot be opened, so nothing is known of what is in it: it may have been
+    /// moved, deleted, or become unreadable.
+    FeatureUnavailable,
     /// A regular file with the known signature; it was not read.
     Unchanged,
     /// A directory, and whether its entries can be listed and accessed.
@@ -149,7 +149,7 @@ pub fn read_path(
         PathState::Unstable => Some(failed(CHANGED_WHILE_READ)),
         PathState::OutOfResources => Some(failed("out of file descriptors or memory")),
         PathState::Missing
-        | PathState::FeatureMissing
+        | PathState::FeatureUnavailable
         | PathState::Unchanged
         | PathState::Dir { .. }
         | PathState::ParentUnreadable(..)

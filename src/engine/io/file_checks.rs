@@ -9,9 +9,7 @@ use std::time::Instant;
 
 use super::call_pool::{CallPool, Lane};
 use crate::engine::messages::{FileJob, FileResult};
-use crate::scan::{
-    PathState, ReadLimit, check_path, is_not_a_directory, is_resource_exhausted, is_stale,
-};
+use crate::scan::{PathState, ReadLimit, check_path, is_resource_exhausted, is_stale};
 
 /// Largest file, in bytes, that the threads for small files read: a few milliseconds.
 const MAX_SMALL_FILE_BYTES: u64 = 1 << 20;
@@ -64,8 +62,6 @@ fn check(job: &FileJob, limit: ReadLimit, buffer: &mut [u8]) -> PathState {
         }
         Err(error) if is_resource_exhausted(&error) => PathState::OutOfResources,
         Err(error) if is_stale(&error) => PathState::RootReplaced,
-        Err(error) if is_not_a_directory(&error) => PathState::FeatureMissing,
-        // The engine finds out by itself that a feature cannot be read; its known files then stay as they are.
-        Err(_) => PathState::Unchanged,
+        Err(_) => PathState::FeatureUnavailable,
     }
 }

@@ -91,8 +91,6 @@ pub(super) struct Visibility {
     pub(super) committed_gone_since: Option<Timestamp>,
     /// The newest listing that was applied. An older one may be of an earlier state.
     newest_listing: Option<EffectId>,
-    /// The newest effect when a directory above it was last found to be readable.
-    seen_readable: Option<EffectId>,
     /// Number of entries in the last complete listing, and found since: no fewer than there are.
     entries: u64,
     /// Entries that are directories that could not be read.
@@ -394,7 +392,7 @@ impl FeatureState {
         let CheckedFile { state, cost } = checked;
         let mut followups = Vec::new();
         let is_older = |change: Option<EffectId>| change >= Some(check.id);
-        let is_missing = matches!(state, PathState::Missing | PathState::FeatureMissing);
+        let is_missing = matches!(state, PathState::Missing | PathState::FeatureUnavailable);
         let is_outdated = is_older(self.visibility.mounts_changed)
             || is_missing && is_older(self.visibility.other_mounts_changed);
         if is_outdated {
@@ -412,11 +410,10 @@ impl FeatureState {
             // The file is being written: it is published when it has settled, not half-written.
             return followups;
         }
-        let readable = self.visibility.newest_listing.max(self.visibility.seen_readable);
         if let PathState::ParentUnreadable(..) = state
-            && readable > Some(check.id)
+            && self.visibility.newest_listing > Some(check.id)
         {
-            // What is newer may have read the directory.
+            // The listing is newer, and may have read the directory.
             followups.push(Followup::Check(path.clone(), CheckKind::Check));
             return followups;
         }
@@ -461,8 +458,8 @@ impl FeatureState {
                     followups.push(Followup::ProbeRoot);
                 }
             }
-            PathState::FeatureMissing => {
-                // Whether it was deleted or moved is decided for all of its files at once.
+            PathState::FeatureUnavailable => {
+                // What became of it is decided for all of its files at once; they stay as they are.
                 self.work.forget(path);
                 followups.push(Followup::ListWhenFound);
             }
@@ -555,7 +552,7 @@ impl FeatureState {
                 true
             }
             // It is being written, or the process has nothing left to read it with.
-            PathState::FeatureMissing
+            PathState::FeatureUnavailable
             | PathState::Unstable
             | PathState::OutOfResources
             | PathState::RootReplaced => false,
@@ -859,14 +856,6 @@ impl FeatureState {
             self.dir = dir;
             self.hidden = HiddenFiles::new(mounts.around(self.dir.path.as_ref()));
         }
-    }
-
-    /// Records that a directory above the feature, or its own, can be read. Returns false if some of the feature
-    /// could not be read before, or that is not known yet.
-    pub(super) fn stays_readable(&mut self, newest: EffectId) -> bool {
-        self.visibility.seen_readable = Some(newest);
-        let Visibility { listing_blocker, unreadable_dirs, .. } = &self.visibility;
-        self.examinations == 0 && listing_blocker.is_none() && unreadable_dirs.is_empty()
     }
 
     /// Records that the directory is there again, or is another one: the feature is published

@@ -44,10 +44,13 @@ impl FeatureTable {
     ///
     /// The inode of a directory that was removed is given to the next one that is made: the archived one
     /// must have its former name, or a file that was not written since.
+    ///
+    /// With `waits`, one whose files are not known yet counts as what it could be at best.
     pub(super) fn find_archive(
         &self,
         slug: &FeatureSlug,
         missing_since: Duration,
+        waits: bool,
     ) -> ArchiveSearch {
         let Some(missing) = self.get(slug) else {
             return ArchiveSearch::NotFound;
@@ -64,7 +67,7 @@ impl FeatureTable {
             let has_name = former_slugs(&one.dir.slug).contains(slug);
             let is_same_dir = missing.dir_id().is_some() && missing.dir_id() == one.dir_id();
             if !one.is_indexed() {
-                pending = pending.max(Some(is_same_dir));
+                pending = pending.max(Some((is_same_dir, FileSimilarity::Equal, has_name)));
                 continue;
             }
             let files = missing.inventory().compare_files(one.inventory(), &missing.metadata.churn);
@@ -73,8 +76,9 @@ impl FeatureTable {
                 found = found.max(Some((is_dir, files, has_name, &one.dir.slug)));
             }
         }
+        let pending = pending.filter(|_| waits);
         match found {
-            Some((is_dir, .., slug)) if is_dir || pending != Some(true) => {
+            Some((is_dir, files, has_name, slug)) if Some((is_dir, files, has_name)) >= pending => {
                 ArchiveSearch::Found(slug.clone())
             }
             _ if pending.is_some() => ArchiveSearch::Pending,

@@ -718,16 +718,15 @@ impl ProjectState {
     }
 
     /// Handles new attributes of a directory that contains features, or is one: they may have become
-    /// readable, or unreadable. What was readable and still is has nothing new.
+    /// unreadable, or readable: then those that were not are listed when the metadata was read.
     fn on_attributes_changed(&mut self, relative: &RelPath, is_accessible: bool, now: Tick) {
         self.refresh_soon(now);
-        let newest = self.effects.newest_id();
+        if is_accessible {
+            return;
+        }
         let at_root = self.features.at_root().cloned();
         for slug in self.features.at_or_below(relative).into_iter().chain(at_root) {
-            let feature = self.features.activate(&slug).filter(|_| is_accessible);
-            if !feature.is_some_and(|feature| feature.stays_readable(newest)) {
-                self.list(&slug, None, RescanMode::POLL);
-            }
+            self.list(&slug, None, RescanMode::POLL);
         }
     }
 
@@ -1405,11 +1404,10 @@ impl ProjectState {
     /// Removes a feature whose directory is missing, unless it was moved to an archive.
     fn delete_or_archive(&mut self, slug: FeatureSlug, now: Tick) {
         let missing_since = self.refresh.missing.get(&slug).copied().unwrap_or(now.monotonic);
-        match self.features.find_archive(&slug, missing_since) {
-            ArchiveSearch::Pending if now.monotonic < missing_since + ARCHIVE_TIMEOUT => {
-                self.refresh.search_archive_later(&slug, now.monotonic);
-            }
-            ArchiveSearch::NotFound | ArchiveSearch::Pending => self.delete_feature(&slug, now),
+        let waits = now.monotonic < missing_since + ARCHIVE_TIMEOUT;
+        match self.features.find_archive(&slug, missing_since, waits) {
+            ArchiveSearch::Pending => self.refresh.search_archive_later(&slug, now.monotonic),
+            ArchiveSearch::NotFound => self.delete_feature(&slug, now),
             ArchiveSearch::Found(archived) => {
                 // Nothing was deleted: it is the archived feature now.
                 self.forget_unselected(slug.clone());

@@ -379,13 +379,14 @@ impl ModelIo {
         let full = base.join(text(path));
         let node = match disk.node(&full) {
             Ok(node) => node,
-            Err(Missing::NotFound) if !disk.is_dir(&base) => return PathState::FeatureMissing,
+            Err(Missing::NotFound) if !disk.is_dir(&base) => {
+                return PathState::FeatureUnavailable;
+            }
             Err(Missing::NotFound) => return PathState::Missing,
             Err(Missing::Denied(dir)) => {
                 return match dir.strip_prefix(&base).ok().and_then(rel) {
                     Some(dir) => PathState::ParentUnreadable(dir, DENIED.to_owned()),
-                    // The feature itself: its known files stay as they are.
-                    None => PathState::Unchanged,
+                    None => PathState::FeatureUnavailable,
                 };
             }
         };
