@@ -114,9 +114,14 @@ impl Daemon {
 
     /// Opens a stream of events.
     pub(crate) fn subscribe(&self) -> anyhow::Result<Subscriber> {
+        self.subscribe_to("")
+    }
+
+    /// Reads the events that a query selects, such as `feature=001-x`.
+    pub(crate) fn subscribe_to(&self, query: &str) -> anyhow::Result<Subscriber> {
         let mut stream = UnixStream::connect(&self.socket)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        write!(stream, "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+        write!(stream, "GET /api/events?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
         let mut subscriber = Subscriber {
             lines: BufReader::new(stream),
             line: String::new(),

@@ -119,7 +119,10 @@ fn worktrees_are_followed_after_a_restart_and_ignored_on_request() {
     project.write(".dossierd/config.yaml", "worktrees: follow\n");
     projects(&daemon, 2);
     // The directory is deleted, and git has not noticed.
-    fs::remove_dir_all(&one).unwrap();
+    wait_for("the directory to be deleted", || {
+        // It fails if the daemon creates its first files there at the same moment.
+        fs::remove_dir_all(&one).ok()
+    });
     projects(&daemon, 1);
     daemon.stop();
 }
