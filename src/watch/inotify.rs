@@ -25,6 +25,7 @@ use notify::{
 
 use rustix::io::Errno;
 
+use crate::core::backoff::Backoff;
 use crate::watch::{DirIdentity, Hint, HintKind, HintSink, RefusedDir, WatchError, Watcher};
 
 const EMFILE: i32 = Errno::MFILE.raw_os_error();
@@ -36,9 +37,12 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time added to [`CALL_TIMEOUT`] for each directory of a call.
 pub const CALL_TIMEOUT_PER_DIR: Duration = Duration::from_millis(1);
 
-/// Longest time without a break of a loop that nothing uses any more.
-const ENDING_BUSY_TIME: Duration = Duration::from_millis(1);
-const ENDING_BREAK: Duration = Duration::from_millis(20);
+/// Longest time without a break of a loop that nothing uses any more: several times as long as it takes to
+/// read a full queue.
+const ENDING_BUSY_TIME: Duration = Duration::from_millis(100);
+/// The break after it; each further one is twice as long.
+const ENDING_BREAK_MIN: Duration = Duration::from_millis(20);
+const ENDING_BREAK_MAX: Duration = Duration::from_secs(2);
 
 /// A `notify` watcher, called through a thread.
 pub struct NotifyWatcher(mpsc::Sender<WatcherCall>);
@@ -57,7 +61,7 @@ impl NotifyWatcher {
             | EventKindMask::ACCESS_CLOSE;
         let config = Config::default().with_event_kinds(mask).with_follow_symlinks(false);
         let is_needed = Arc::new(AtomicBool::new(false));
-        let handler = Handler { sink, is_needed: Arc::clone(&is_needed), busy_since: None };
+        let handler = Handler::new(sink, Arc::clone(&is_needed));
         let mut watcher =
             RecommendedWatcher::new(handler, config).map_err(|error| match &error.kind {
                 // `inotify_init1` returns EMFILE at the limit of inotify instances or of
@@ -100,15 +104,20 @@ struct Handler {
     is_needed: Arc<AtomicBool>,
     /// While it is not needed: since when it has read without a break.
     busy_since: Option<Instant>,
+    breaks: Backoff,
 }
 
 impl Handler {
-    /// The loop ends once its queue is empty, which may not happen before the programs that write pause.
-    /// Until then it costs little.
+    fn new(sink: HintSink, is_needed: Arc<AtomicBool>) -> Self {
+        Self { sink, is_needed, busy_since: None, breaks: Backoff::default() }
+    }
+
+    /// The loop ends, and with it the inotify instance, once its queue is empty. It reads faster than a
+    /// program writes; if several write so fast that it is never done, it costs less and less.
     fn take_break_if_due(&mut self) {
         let busy_since = self.busy_since.get_or_insert_with(Instant::now);
         if busy_since.elapsed() > ENDING_BUSY_TIME {
-            std::thread::sleep(ENDING_BREAK);
+            std::thread::sleep(self.breaks.next_pause(ENDING_BREAK_MIN, ENDING_BREAK_MAX));
             self.busy_since = None;
         }
     }
@@ -251,10 +260,14 @@ fn map_error(path: &Path, error: Error) -> WatchError {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Write as _;
     use std::sync::mpsc;
     use std::time::Duration;
 
     use super::*;
+
+    /// The kernel's default of `fs.inotify.max_queued_events`.
+    const MAX_QUEUED_EVENTS: u32 = 16_384;
 
     /// Returns the kind of the next hint about `path`; hints about other paths are dropped.
     fn next_kind(hints: &mpsc::Receiver<Hint>, path: &Path) -> HintKind {
@@ -272,7 +285,7 @@ mod tests {
             let (send, hints) = mpsc::channel();
             let sink: HintSink = Arc::new(move |hint| send.send(hint).unwrap());
             let is_needed = Arc::new(AtomicBool::new(is_needed));
-            let mut handler = Handler { sink, is_needed, busy_since: None };
+            let mut handler = Handler::new(sink, is_needed);
             handler.handle_event(Ok(Event::new(EventKind::Any).add_path("/a".into())));
             assert_eq!(hints.try_iter().count(), passed_on);
             drop(handler);
@@ -283,6 +296,54 @@ mod tests {
         drop(watcher);
         // Ends when the handler, which owns the sender, is dropped.
         assert_eq!(hints.iter().count(), 0);
+    }
+
+    /// A new watcher replaces one whose queue overflowed, maybe many times while a program writes: if their loops
+    /// remained until it pauses, they would take a processor and all instances of the user.
+    #[test]
+    fn loop_of_a_dropped_watcher_ends_while_a_program_writes_as_fast_as_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let files = ["a.md", "b.md"].map(|name| root.join(name));
+        let (has_overflowed, is_done) = (AtomicBool::new(false), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Not merged by the kernel, as two events about one file are.
+                for (number, path) in (0..).zip(files.iter().cycle()) {
+                    let mut options = fs::OpenOptions::new();
+                    let mut file =
+                        options.create(true).truncate(false).write(true).open(path).unwrap();
+                    file.write_all(b"x").unwrap();
+                    drop(file);
+                    has_overflowed.store(number > MAX_QUEUED_EVENTS, Ordering::Relaxed);
+                    if is_done.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+            });
+            let (send, hints) = mpsc::channel();
+            let (resume, paused) = mpsc::channel::<()>();
+            let paused = std::sync::Mutex::new(paused);
+            // The first hint waits until the kernel's queue is full.
+            let sink: HintSink = Arc::new(move |hint| {
+                let _ = paused.lock().unwrap().recv();
+                let _ = send.send(hint);
+            });
+            let watcher = NotifyWatcher::new(sink).unwrap();
+            watcher.watch(&root, false).unwrap();
+            while !has_overflowed.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            drop((watcher, resume));
+            let begun = Instant::now();
+            let mut has_ended = false;
+            while !has_ended && begun.elapsed() < Duration::from_secs(30) {
+                let next = hints.recv_timeout(Duration::from_secs(1));
+                has_ended = next == Err(mpsc::RecvTimeoutError::Disconnected);
+            }
+            is_done.store(true, Ordering::Relaxed);
+            assert!(has_ended, "the loop runs although nothing uses it");
+        });
     }
 
     #[test]
