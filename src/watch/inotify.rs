@@ -260,14 +260,10 @@ fn map_error(path: &Path, error: Error) -> WatchError {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::io::Write as _;
     use std::sync::mpsc;
     use std::time::Duration;
 
     use super::*;
-
-    /// The kernel's default of `fs.inotify.max_queued_events`.
-    const MAX_QUEUED_EVENTS: u32 = 16_384;
 
     /// Returns the kind of the next hint about `path`; hints about other paths are dropped.
     fn next_kind(hints: &mpsc::Receiver<Hint>, path: &Path) -> HintKind {
@@ -296,54 +292,6 @@ mod tests {
         drop(watcher);
         // Ends when the handler, which owns the sender, is dropped.
         assert_eq!(hints.iter().count(), 0);
-    }
-
-    /// A new watcher replaces one whose queue overflowed, maybe many times while a program writes: if their loops
-    /// remained until it pauses, they would take a processor and all instances of the user.
-    #[test]
-    fn loop_of_a_dropped_watcher_ends_while_a_program_writes_as_fast_as_it_can() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        let files = ["a.md", "b.md"].map(|name| root.join(name));
-        let (has_overflowed, is_done) = (AtomicBool::new(false), AtomicBool::new(false));
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                // Not merged by the kernel, as two events about one file are.
-                for (number, path) in (0..).zip(files.iter().cycle()) {
-                    let mut options = fs::OpenOptions::new();
-                    let mut file =
-                        options.create(true).truncate(false).write(true).open(path).unwrap();
-                    file.write_all(b"x").unwrap();
-                    drop(file);
-                    has_overflowed.store(number > MAX_QUEUED_EVENTS, Ordering::Relaxed);
-                    if is_done.load(Ordering::Relaxed) {
-                        break;
-                    }
-                }
-            });
-            let (send, hints) = mpsc::channel();
-            let (resume, paused) = mpsc::channel::<()>();
-            let paused = std::sync::Mutex::new(paused);
-            // The first hint waits until the kernel's queue is full.
-            let sink: HintSink = Arc::new(move |hint| {
-                let _ = paused.lock().unwrap().recv();
-                let _ = send.send(hint);
-            });
-            let watcher = NotifyWatcher::new(sink).unwrap();
-            watcher.watch(&root, false).unwrap();
-            while !has_overflowed.load(Ordering::Relaxed) {
-                std::thread::yield_now();
-            }
-            drop((watcher, resume));
-            let begun = Instant::now();
-            let mut has_ended = false;
-            while !has_ended && begun.elapsed() < Duration::from_secs(30) {
-                let next = hints.recv_timeout(Duration::from_secs(1));
-                has_ended = next == Err(mpsc::RecvTimeoutError::Disconnected);
-            }
-            is_done.store(true, Ordering::Relaxed);
-            assert!(has_ended, "the loop runs although nothing uses it");
-        });
     }
 
     #[test]

@@ -242,13 +242,19 @@ impl ShardPool {
         self.0.mark_noisy(root, false);
     }
 
-    /// Lets a user leave its shard. Hints about what has happened until now still reach it.
+    /// Lets a user leave its shard. Hints about what has happened until now still reach it, unless some are lost
+    /// anyway.
     pub(super) fn leave(&self, shard: &Arc<Shard>, id: UserId) {
         let state = lock(&self.0.state);
         let mut table = lock(&shard.table);
         table.begin_leave(id);
         if Arc::strong_count(shard) == 1 {
             table.end();
+        }
+        if table.is_retired() {
+            // What is queued may last as long as programs write.
+            table.finish_leave(id);
+            return;
         }
         drop(table);
         drop(state);
@@ -337,7 +343,9 @@ impl HintRouter {
                 let now = Instant::now();
                 let mut table = lock(&self.table);
                 let mut times = lock(&self.times);
-                let is_break_due = self.takes_breaks && times.is_break_due(now);
+                // One that its root leaves reads on until its queue is empty.
+                let takes_breaks = self.takes_breaks && table.roots() > 0;
+                let is_break_due = takes_breaks && times.is_break_due(now);
                 if now.duration_since(times.counted_since) > HINT_COUNT_TIME {
                     times.counted_since = now;
                     table.forget_hint_counts();

@@ -228,6 +228,11 @@ impl ShardTable {
         !std::mem::replace(&mut self.is_retired, true)
     }
 
+    /// Returns true if events of it were lost, which all its roots know.
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_retired
+    }
+
     /// Lets no root join any more, and keeps the watches: they end with the watcher.
     pub(super) fn end(&mut self) {
         self.is_ending = true;

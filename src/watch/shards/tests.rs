@@ -1,8 +1,12 @@
 //! Tests of the table by itself, and of shards with the real kernel.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use super::pool::{HintTimes, ShardLimits, ShardPool, Share};
@@ -234,4 +238,64 @@ fn reader_takes_breaks_only_while_events_do_not_pause() {
         let due = hints.iter().map(|at| times.is_break_due(start + ms(*at)));
         assert_eq!(due.last(), Some(is_due), "{hints:?}");
     }
+}
+
+/// The kernel's default of `fs.inotify.max_queued_events`.
+const MAX_QUEUED_EVENTS: usize = 16_384;
+
+/// A new instance replaces one that lost events, maybe many times while a program writes: if they remained until it
+/// pauses, they would take a processor, and all instances of the user.
+#[test]
+fn instance_that_lost_events_ends_while_a_program_writes_as_fast_as_it_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let files = ["a.md", "b.md"].map(|name| root.join(name));
+    let (written, is_done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let pool = pool(8);
+    // The second time, its reader takes breaks, because the root caused an overflow.
+    let lose_events = || {
+        let (send, hints) = mpsc::channel();
+        let (resume, paused) = mpsc::channel::<()>();
+        let paused = Mutex::new(paused);
+        // The first hint waits until the kernel's queue is full.
+        let sink: HintSink = Arc::new(move |hint| {
+            let _ = paused.lock().unwrap().recv();
+            let _ = send.send(hint);
+        });
+        let mut watcher = RootWatcher::join(&pool, &root, Share::Shared, sink).unwrap();
+        watcher.watch(&root, false).unwrap();
+        let before = written.load(Ordering::Relaxed);
+        while written.load(Ordering::Relaxed) < before + MAX_QUEUED_EVENTS {
+            std::thread::yield_now();
+        }
+        drop(resume);
+        let next =
+            || hints.recv_timeout(Duration::from_secs(30)).expect("the overflow within 30 s");
+        while next() != Hint::Overflow {}
+        drop(watcher);
+        let begun = Instant::now();
+        while hints.recv_timeout(Duration::from_secs(1)) != Err(RecvTimeoutError::Disconnected) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "its loop runs on");
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Two events about one file would be merged by the kernel.
+            for path in files.iter().cycle() {
+                let mut options = OpenOptions::new();
+                let mut file = options.create(true).truncate(false).write(true).open(path).unwrap();
+                file.write_all(b"x").unwrap();
+                written.fetch_add(1, Ordering::Relaxed);
+                if is_done.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let lost = catch_unwind(AssertUnwindSafe(|| {
+            lose_events();
+            lose_events();
+        }));
+        is_done.store(true, Ordering::Relaxed);
+        lost.unwrap();
+    });
 }
