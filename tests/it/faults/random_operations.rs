@@ -3,14 +3,14 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, geteuid};
 
 use crate::daemon::model::{Random, operate};
 use crate::support::invariants::{JournalReader, assert_invariants};
-use crate::support::kernel::{Mount, WatchStatus, send_signal};
+use crate::support::kernel::{Mount, WatchStatus, send_signal, wrap_command};
 use crate::support::process::Daemon;
 use crate::support::{FEATURE, Project, git, not_run, write_file};
 
@@ -48,7 +48,19 @@ struct Environment {
     daemon: Option<Daemon>,
     /// The disk of the store; `None` without root.
     disk: Option<Mount>,
+    /// Sets the clock of the daemon: an offset, as in `faketime(1)`; `None` if that is not installed.
+    clock: Option<PathBuf>,
 }
+
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+/// A killed process leaves shared memory of libfaketime, which does not start in another one of the same number.
+const START_WITH_CLOCK: &str = r#"
+    library=$1
+    shift
+    rm -f "/dev/shm/faketime_shm_$$" "/dev/shm/sem.faketime_sem_$$"
+    LD_PRELOAD=$library exec "$@"
+"#;
 
 impl Environment {
     fn new() -> Self {
@@ -70,8 +82,14 @@ impl Environment {
         git(&project.root, &["init", "-q"]);
         git(&project.root, &["add", "-A"]);
         git(&project.root, &["commit", "-q", "-m", "one"]);
-        let daemon = Some(project.start_daemon());
-        Self { project, daemon, disk }
+        let clock = Path::new(FAKETIME).exists().then(|| project.home().join("clock"));
+        match &clock {
+            Some(clock) => write_file(clock, b"+0"),
+            None => not_run("random steps of the clock (no libfaketime)"),
+        }
+        let mut environment = Self { project, daemon: None, disk, clock };
+        environment.start_daemon();
+        environment
     }
 
     fn daemon(&self) -> &Daemon {
@@ -79,7 +97,17 @@ impl Environment {
     }
 
     fn start_daemon(&mut self) {
-        self.daemon = Some(self.project.start_daemon());
+        let mut command = self.project.daemon_command();
+        if let Some(clock) = &self.clock {
+            command = wrap_command(&["sh", "-c", START_WITH_CLOCK, "sh", FAKETIME], &command);
+            command.env("FAKETIME_TIMESTAMP_FILE", clock);
+            for setting in ["FAKETIME_NO_CACHE", "DONT_FAKE_MONOTONIC", "NO_FAKE_STAT"] {
+                command.env(setting, "1");
+            }
+        }
+        let daemon = self.project.spawn_daemon(command);
+        daemon.wait_until_ready();
+        self.daemon = Some(daemon);
     }
 
     fn operate(&self, random: &mut Random) {
@@ -90,7 +118,7 @@ impl Environment {
 
     /// Causes a random fault, performs operations while it lasts, and ends it; returns its name.
     fn cause_fault(&mut self, random: &mut Random) -> &'static str {
-        if random.below(12) < 4 {
+        if random.below(13) < 5 {
             self.disturb_daemon(random)
         } else {
             self.disturb_project(random)
@@ -99,7 +127,7 @@ impl Environment {
 
     /// Causes a fault of the daemon or its machine.
     fn disturb_daemon(&mut self, random: &mut Random) -> &'static str {
-        match random.below(4) {
+        match random.below(5) {
             0 => {
                 self.daemon.take().unwrap().kill();
                 self.operate(random);
@@ -125,7 +153,15 @@ impl Environment {
                 send_signal(process, Signal::CONT);
                 "an inotify overflow"
             }
-            3 if self.disk.is_some() => {
+            3 if self.clock.is_some() => {
+                let step = random.below(4 * 3600);
+                let offset = format!("{:+}", i64::try_from(step).unwrap() - 2 * 3600);
+                self.operate(random);
+                write_file(self.clock.as_ref().unwrap(), offset.as_bytes());
+                self.operate(random);
+                "a step of the clock"
+            }
+            4 if self.disk.is_some() => {
                 let ballast = self.project.state_dir().join("ballast");
                 let mut file = File::create(&ballast).unwrap();
                 while file.write_all(&[0; 4096]).is_ok() {}
