@@ -7,14 +7,17 @@
 //! - The watcher's table can keep the entry of a directory that was deleted and created again.
 //!   Watching the path then has no effect, so a path that was watched before is unwatched first.
 //! - After a queue overflow the table cannot be trusted; callers create a new watcher.
+//! - Its loop ends only between two events, when its queue is empty, which may not be the case before the programs that
+//!   write pause. So it is left by unwinding.
 //! - For each removed directory the watcher scans its whole table, and it responds to no call until
 //!   all removals are processed. So a thread makes the calls, and callers wait with a timeout.
 
 use std::os::unix::fs::MetadataExt as _;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use notify::Watcher as _;
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
@@ -25,7 +28,6 @@ use notify::{
 
 use rustix::io::Errno;
 
-use crate::core::backoff::Backoff;
 use crate::watch::{DirIdentity, Hint, HintKind, HintSink, RefusedDir, WatchError, Watcher};
 
 const EMFILE: i32 = Errno::MFILE.raw_os_error();
@@ -36,13 +38,6 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time added to [`CALL_TIMEOUT`] for each directory of a call.
 pub const CALL_TIMEOUT_PER_DIR: Duration = Duration::from_millis(1);
-
-/// Longest time without a break of a loop that nothing uses any more: several times as long as it takes to
-/// read a full queue.
-const ENDING_BUSY_TIME: Duration = Duration::from_millis(100);
-/// The break after it; each further one is twice as long.
-const ENDING_BREAK_MIN: Duration = Duration::from_millis(20);
-const ENDING_BREAK_MAX: Duration = Duration::from_secs(2);
 
 /// A `notify` watcher, called through a thread.
 pub struct NotifyWatcher(mpsc::Sender<WatcherCall>);
@@ -60,8 +55,8 @@ impl NotifyWatcher {
             | EventKindMask::ALL_MODIFY
             | EventKindMask::ACCESS_CLOSE;
         let config = Config::default().with_event_kinds(mask).with_follow_symlinks(false);
-        let is_needed = Arc::new(AtomicBool::new(false));
-        let handler = Handler::new(sink, Arc::clone(&is_needed));
+        let stage = Arc::new(AtomicU8::new(stage::STARTING));
+        let handler = Handler { sink, stage: Arc::clone(&stage) };
         let mut watcher =
             RecommendedWatcher::new(handler, config).map_err(|error| match &error.kind {
                 // `inotify_init1` returns EMFILE at the limit of inotify instances or of
@@ -70,12 +65,15 @@ impl NotifyWatcher {
                 _ => WatchError::Start(Box::new(error)),
             })?;
         let (calls, receiver) = mpsc::channel::<WatcherCall>();
-        is_needed.store(true, Ordering::Release);
+        stage.store(stage::IN_USE, Ordering::Release);
         let run_calls = move || {
             for call in &receiver {
                 call(&mut watcher);
             }
-            is_needed.store(false, Ordering::Release);
+            stage.store(stage::ENDING, Ordering::Release);
+            // It expects that its loop lives.
+            drop(watcher);
+            stage.store(stage::ENDED, Ordering::Release);
         };
         let thread = std::thread::Builder::new().name("watcher".to_owned()).spawn(run_calls);
         thread.map(|_| Self(calls)).map_err(|error| WatchError::Start(Box::new(error)))
@@ -100,37 +98,30 @@ impl NotifyWatcher {
 /// Receives the events of a watcher, whose loop owns it.
 struct Handler {
     sink: HintSink,
-    /// False before the watcher runs, and once it ends because nothing uses it.
-    is_needed: Arc<AtomicBool>,
-    /// While it is not needed: since when it has read without a break.
-    busy_since: Option<Instant>,
-    breaks: Backoff,
+    stage: Arc<AtomicU8>,
 }
 
-impl Handler {
-    fn new(sink: HintSink, is_needed: Arc<AtomicBool>) -> Self {
-        Self { sink, is_needed, busy_since: None, breaks: Backoff::default() }
-    }
-
-    /// The loop ends, and with it the inotify instance, once its queue is empty. It reads faster than a
-    /// program writes; if several write so fast that it is never done, it costs less and less.
-    fn take_break_if_due(&mut self) {
-        let busy_since = self.busy_since.get_or_insert_with(Instant::now);
-        if busy_since.elapsed() > ENDING_BUSY_TIME {
-            std::thread::sleep(self.breaks.next_pause(ENDING_BREAK_MIN, ENDING_BREAK_MAX));
-            self.busy_since = None;
-        }
-    }
+/// How far a watcher is; it only grows.
+mod stage {
+    /// It is not used yet.
+    pub(super) const STARTING: u8 = 0;
+    pub(super) const IN_USE: u8 = 1;
+    /// Nothing uses it any more, and it is being dropped.
+    pub(super) const ENDING: u8 = 2;
+    /// It was dropped.
+    pub(super) const ENDED: u8 = 3;
 }
 
 impl EventHandler for Handler {
     fn handle_event(&mut self, event: Result<Event, Error>) {
-        if !self.is_needed.load(Ordering::Acquire) {
-            return self.take_break_if_due();
-        }
-        match event {
-            Ok(event) => send_hints(event, &*self.sink),
-            Err(error) => (self.sink)(Hint::Failed(error.to_string())),
+        match self.stage.load(Ordering::Acquire) {
+            stage::IN_USE => match event {
+                Ok(event) => send_hints(event, &*self.sink),
+                Err(error) => (self.sink)(Hint::Failed(error.to_string())),
+            },
+            // It ends the thread of the loop, and with it the inotify instance, without a report: no hook is called.
+            stage::ENDED => resume_unwind(Box::new(())),
+            _ => {}
         }
     }
 }
@@ -139,7 +130,7 @@ impl Drop for Handler {
     /// Reports the end of a loop that is still needed, as lost events: these have the watcher
     /// replaced.
     fn drop(&mut self) {
-        if self.is_needed.load(Ordering::Acquire) {
+        if self.stage.load(Ordering::Acquire) == stage::IN_USE {
             (self.sink)(Hint::Failed("the loop of the watcher ended".to_owned()));
             (self.sink)(Hint::Overflow);
         }
@@ -277,11 +268,12 @@ mod tests {
 
     #[test]
     fn end_of_the_loop_is_reported_as_lost_events_unless_the_watcher_was_dropped() {
-        for (is_needed, passed_on, reported) in [(false, 0, 0), (true, 1, 2)] {
+        for (stage, passed_on, reported) in
+            [(stage::STARTING, 0, 0), (stage::IN_USE, 1, 2), (stage::ENDING, 0, 0)]
+        {
             let (send, hints) = mpsc::channel();
             let sink: HintSink = Arc::new(move |hint| send.send(hint).unwrap());
-            let is_needed = Arc::new(AtomicBool::new(is_needed));
-            let mut handler = Handler::new(sink, is_needed);
+            let mut handler = Handler { sink, stage: Arc::new(AtomicU8::new(stage)) };
             handler.handle_event(Ok(Event::new(EventKind::Any).add_path("/a".into())));
             assert_eq!(hints.try_iter().count(), passed_on);
             drop(handler);
