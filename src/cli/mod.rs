@@ -6,6 +6,7 @@
 
 mod agent_hook;
 mod args;
+mod artifact_names;
 mod commands;
 mod completion;
 mod daemon;
@@ -34,6 +35,7 @@ use std::process::ExitCode;
 use crate::core::diagnostics::FileError;
 use crate::core::history::revision::RevisionError;
 use crate::core::path::is_unprintable;
+use crate::history::restore::RestorePlanError;
 use crate::history::states::PastStateError;
 use crate::project::{GitError, LocateError};
 use crate::wire::hint::HintCode;
@@ -179,9 +181,11 @@ fn report_error(error: &anyhow::Error) -> CommandExit {
     }
     let is_revision = error.chain().any(|cause| {
         cause.downcast_ref::<PastStateError>().is_some()
+            || cause.downcast_ref::<RestorePlanError>().is_some()
             || cause.downcast_ref::<RevisionError>().is_some()
     });
-    if is_revision || daemon::connection::has_hint(error, HintCode::InvalidRevision) {
+    let hints = [HintCode::InvalidRevision, HintCode::NoSuchVersion];
+    if is_revision || hints.into_iter().any(|hint| daemon::connection::has_hint(error, hint)) {
         return CommandExit::Usage;
     }
     let is_invalid = error.chain().any(|cause| cause.downcast_ref::<FileError>().is_some())

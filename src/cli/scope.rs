@@ -36,7 +36,14 @@ impl Scope {
             let slug = escape_bytes(name.as_bytes()).into_owned();
             return Ok(Self { root: Self::resolve_root(args)?, feature: Some(slug) });
         }
-        let target = LocalTarget::from_feature_name_lenient(name, args)?;
+        let target = match LocalTarget::from_feature_name_lenient(name, args) {
+            Ok(target) => target,
+            // A feature that is gone has no path any more.
+            Err(error) => match LocalTarget::from_gone_feature(name, args) {
+                Ok(Some(target)) => target,
+                _ => return Err(error),
+            },
+        };
         let feature = target.features.first().map(|feature| feature.slug.to_string());
         Ok(Self { root: Some(target.project.root), feature })
     }

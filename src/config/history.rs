@@ -69,12 +69,16 @@ impl HistoryConfig {
         self.runtime.unwrap_or(false)
     }
 
-    /// Returns a function that returns true for files whose content is not stored. If the patterns are
-    /// too large together, that is all files.
+    /// Returns a function that returns true for files whose content is not stored: a pattern matches the
+    /// file, or a directory that it is in. If the patterns are too large together, that is all files.
     pub fn exclusion_check(&self) -> impl Fn(&RelPath) -> bool + Send + Sync + use<> {
         let patterns: Vec<Pattern> = self.exclude().collect();
         let set = PatternSet::new(&patterns).ok();
-        move |path| set.as_ref().is_none_or(|set| set.is_match(path))
+        move |path| {
+            set.as_ref().is_none_or(|set| {
+                set.is_match(path) || path.dirs_above().any(|dir| set.is_match(&dir))
+            })
+        }
     }
 }
 
@@ -82,7 +86,7 @@ fn max_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SizeSe
     let size = SizeSetting::deserialize(deserializer)?;
     if size.0 < MIN_BYTES {
         let error = ConfigValueError::SizeTooSmall { min: format_size(MIN_BYTES) };
-        return Err(serde::de::Error::custom(error));
+        return Err(serde::de::Error::custom(format_args!("`max_bytes` is too small: {error}")));
     }
     Ok(Some(size))
 }
@@ -91,7 +95,7 @@ fn max_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SizeSet
     let size = SizeSetting::deserialize(deserializer)?;
     if size.0 > MAX_FILE {
         let error = ConfigValueError::SizeTooLarge { max: format_size(MAX_FILE) };
-        return Err(serde::de::Error::custom(error));
+        return Err(serde::de::Error::custom(format_args!("`max_file` is too large: {error}")));
     }
     Ok(Some(size))
 }
@@ -114,8 +118,8 @@ mod tests {
         .unwrap();
         assert!(!set.is_enabled() && set.stores_runtime());
         for (text, expected) in [
-            ("history: {max_bytes: 1023 KiB}", "write at least 1 MiB"),
-            ("history: {max_file: 3 MiB}", "write at most 2 MiB"),
+            ("history: {max_bytes: 1023 KiB}", "`max_bytes` is too small: write at least 1 MiB"),
+            ("history: {max_file: 3 MiB}", "`max_file` is too large: write at most 2 MiB"),
             ("history: {max_age: 0d}", "invalid duration `0d`"),
             ("history: {exclude: [../x]}", "invalid pattern `../x`"),
             ("history: {max_files: 1}", "did you mean `max_file`?"),
@@ -137,6 +141,9 @@ mod tests {
             ("a/b/tls.key", true),
             ("server.pem", true),
             ("environment.md", false),
+            ("secrets/a.md", true),
+            ("a/.env.d/b/c.md", true),
+            ("a.key.md", false),
         ] {
             assert_eq!(is_excluded(&RelPath::new(path.as_bytes()).unwrap()), expected, "{path}");
         }

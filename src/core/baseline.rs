@@ -200,6 +200,17 @@ impl Baseline {
 }
 
 impl BaselineFile {
+    /// Returns the hashes of the artifacts that it names; `None` if they cannot be read.
+    #[must_use]
+    pub fn hashes(&self) -> Option<Vec<Digest>> {
+        let artifacts = match self {
+            Self::Absent => &[][..],
+            Self::Valid(baseline) => baseline.artifacts.as_deref().unwrap_or_default(),
+            Self::Corrupt(_) => return None,
+        };
+        Some(artifacts.iter().map(|artifact| artifact.content_hash_sha256).collect())
+    }
+
     /// Returns a digest of the accepted state, its time and its author. Each acceptance has another
     /// one, so it shows whether a baseline was replaced. Absent and corrupt files have the same.
     #[must_use]

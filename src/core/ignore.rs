@@ -87,10 +87,8 @@ impl IgnoreRules {
         if self.configured.is_empty() {
             return None;
         }
-        let slashes = path.as_bytes().iter().enumerate().filter(|(_, byte)| **byte == b'/');
-        let above = slashes.filter_map(|(end, _)| RelPath::new(&path.as_bytes()[..end]).ok());
         let mut indices = Vec::new();
-        above.chain([path.clone()]).find_map(|path| {
+        path.dirs_above().chain([path.clone()]).find_map(|path| {
             self.configured.matches_into(&path, &mut indices);
             self.texts.get(*indices.first()?).map(String::as_str)
         })

@@ -114,6 +114,12 @@ impl RelPath {
         self.0.strip_prefix(&*dir.0).is_some_and(|rest| rest.starts_with(b"/"))
     }
 
+    /// Returns the directories above this path, the outermost first.
+    pub fn dirs_above(&self) -> impl Iterator<Item = Self> {
+        let slashes = self.0.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        slashes.filter_map(|(end, _)| Self::new(&self.0[..end]).ok())
+    }
+
     /// Returns this path with `rest`, one or more components, appended.
     ///
     /// # Errors

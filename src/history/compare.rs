@@ -10,7 +10,7 @@ use crate::core::history::text_diff::{ContentDiff, DiffHunk, diff_contents};
 use crate::core::history::unified::git_mode;
 use crate::core::path::RelPath;
 use crate::core::time::Timestamp;
-use crate::store::history::{StoredVersion, VersionEnd};
+use crate::store::history::{NotStored, StoredVersion, VersionEnd};
 use crate::wire::history::{FileDiff, VersionEndKind, VersionItem};
 
 /// Maximum size of all hunks of a response in bytes; later files have none.
@@ -115,6 +115,14 @@ impl Comparison {
                 let (from, to) =
                     (side(from_path, change.from_hash)?, side(&change.path, change.to_hash)?);
                 compare_contents(&mut file, from.as_deref(), to.as_deref(), &mut left);
+                if file.unavailable.as_deref() == Some("not_stored") {
+                    let side = |path, hash: &Option<Digest>| {
+                        hash.and_then(|hash| history.not_stored_reason(path, &hash))
+                    };
+                    let sides =
+                        [side(from_path, &change.from_hash), side(&change.path, &change.to_hash)];
+                    file.unavailable = Some(why_not_compared(sides).into());
+                }
                 if lines == DiffLines::Count && file.unavailable.as_deref() == Some("omitted") {
                     file.unavailable = None;
                 }
@@ -147,6 +155,17 @@ fn compare_contents(file: &mut FileDiff, from: Option<&[u8]>, to: Option<&[u8]>,
             *left -= size;
             file.hunks = diff.hunks.into_iter().map(DiffHunk::into_owned).collect();
         }
+    }
+}
+
+/// Returns why two contents of which at least one is not stored are not compared.
+fn why_not_compared(sides: [Option<NotStored>; 2]) -> &'static str {
+    if sides.contains(&Some(NotStored::Binary)) {
+        "binary"
+    } else if sides.contains(&Some(NotStored::TooLarge)) {
+        "too_large"
+    } else {
+        "not_stored"
     }
 }
 

@@ -5,8 +5,10 @@
 //! no event waits for it.
 
 pub mod compare;
+pub mod present_content;
 pub mod restore;
 pub mod states;
+pub mod storage_rules;
 pub mod writer;
 
 mod capture;
@@ -19,7 +21,9 @@ use crate::core::path::escape_bytes;
 use crate::core::time::Timestamp;
 use crate::store::history::{FrameEncoder, VersionChange, VersionContent, VersionRecord};
 use crate::wire::history::HistoryStatus;
-use writer::{StoreContentError, WriterStatus};
+use present_content::{PresentContent, StoreContentError};
+use storage_rules::StorageRules;
+use writer::WriterStatus;
 
 pub use crate::store::StoreError as HistoryError;
 pub use crate::store::history::FILE_NAME;
@@ -67,25 +71,27 @@ impl HistoryStatus {
 /// [`StoreContentError`].
 pub fn record_present(
     store: &mut ContentStore,
-    file: VersionedFile,
-    key: Box<str>,
-    bytes: &[u8],
+    rules: &StorageRules,
+    present: PresentContent,
     at: Timestamp,
 ) -> Result<(), StoreContentError> {
-    let content = writer::content_of(store, &mut FrameEncoder::default(), &file, bytes)?;
+    present.check(rules)?;
+    let PresentContent { file, key, bytes, mode, .. } = present;
+    let content = writer::content_of(store, &mut FrameEncoder::default(), &file, &bytes)?;
     if let VersionContent::NotStored(reason) = content {
         return Err(StoreContentError::NotStored(reason));
     }
-    let (hash, size) = (Digest::of(bytes), bytes.len() as u64);
-    let change = VersionChange::Current { key, hash, size, mode: 0, is_first: false, content };
+    let (hash, size) = (Digest::of(&bytes), bytes.len() as u64);
+    let change = VersionChange::Current { key, hash, size, mode, is_first: false, content };
     store.record(vec![VersionRecord { file, seq: 0, at, change }], 0)?;
     Ok(())
 }
 
-/// Opens the content store to write, while no daemon runs.
+/// Opens the content store to write, while no daemon runs. A corrupt file is moved aside.
 ///
 /// # Errors
 /// [`HistoryError`].
 pub fn open_store(state: &Path) -> Result<ContentStore, HistoryError> {
-    ContentStore::open(state)
+    let opened = ContentStore::open_or_recreate(state, std::time::SystemTime::now().into())?;
+    Ok(opened.store)
 }

@@ -1,13 +1,14 @@
 //! Decides which files a restore writes, and with which content. Pure; writing them is the task of the
 //! callers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::states::{FeatureHistory, PastState, PastStateError};
 use crate::core::digest::Digest;
 use crate::core::history::revision::{Revision, RevisionError};
 use crate::core::path::RelPath;
 use crate::core::time::Timestamp;
+use crate::store::history::StoredVersion;
 use crate::wire::history::{RestoreItem, RestoreOutcome, RestoreRequest, RestoredFile};
 
 /// What is done about a file.
@@ -77,27 +78,61 @@ pub fn plan_restore(
         return Err(RestorePlanError::Nothing);
     }
     let mut steps = BTreeMap::new();
+    // Whether any of the named files has the state that is asked for.
+    let (mut first_error, mut has_state) = (None, false);
     for item in &request.items {
         for path in select(history, item)? {
-            let step = plan_file(history, &path, item.from.as_deref(), request.force, now)?;
+            let step = match plan_file(history, &path, item.from.as_deref(), request.force, now) {
+                // Of this file; the others can be restored.
+                Err(RestorePlanError::State(error)) => {
+                    let step = failed(&path, None, error.to_string());
+                    first_error.get_or_insert(error);
+                    step
+                }
+                planned => {
+                    has_state = true;
+                    planned?
+                }
+            };
             steps.insert(path, step);
         }
     }
+    if let Some(error) = first_error.filter(|_| !has_state) {
+        return Err(error.into());
+    }
     if request.deleted {
+        let renamed = find_renamed(history, tombstones);
         for path in tombstones {
-            let step = match find_renamed(history, path) {
+            let step = match renamed.get(path) {
                 Some(new_path) => RestoreStep::Nothing(RestoredFile {
                     relative_path: path.text().into_owned(),
                     content_hash_sha256: None,
                     outcome: RestoreOutcome::Renamed,
                     reason: Some(format!("renamed to {}", new_path.text())),
                 }),
-                None => plan_file(history, path, None, request.force, now)?,
+                None => {
+                    let from = request.from.as_deref();
+                    match plan_file(history, path, from, request.force, now) {
+                        Err(RestorePlanError::State(error)) => {
+                            failed(path, None, error.to_string())
+                        }
+                        planned => planned?,
+                    }
+                }
             };
             steps.entry(path.clone()).or_insert(step);
         }
     }
     Ok(steps.into_values().collect())
+}
+
+fn failed(path: &RelPath, hash: Option<Digest>, reason: impl Into<String>) -> RestoreStep {
+    RestoreStep::Nothing(RestoredFile {
+        relative_path: path.text().into_owned(),
+        content_hash_sha256: hash,
+        outcome: RestoreOutcome::Failed,
+        reason: Some(reason.into()),
+    })
 }
 
 fn select(history: &FeatureHistory, item: &RestoreItem) -> Result<Vec<RelPath>, RestorePlanError> {
@@ -116,15 +151,42 @@ fn select(history: &FeatureHistory, item: &RestoreItem) -> Result<Vec<RelPath>, 
     }
 }
 
-/// Returns the present file that has the last stored content of a deleted one.
-fn find_renamed<'h>(history: &'h FeatureHistory, path: &RelPath) -> Option<&'h RelPath> {
-    let last = history.last_stored(path)?;
-    let mut present = history.now.iter();
-    let is_new = |other: &RelPath| {
-        let first = history.versions.iter().find(|version| version.path == *other);
-        first.is_none_or(|first| first.from_at >= last.from_at)
-    };
-    present.find(|(other, file)| file.hash == last.hash && is_new(other)).map(|(other, _)| other)
+/// Returns the present files that are deleted ones under another path: with the same content, and new since
+/// the deleted ones had it. Each present file is at most one of them; of several with equal content those with
+/// equal names come first, then those that came when the other went.
+fn find_renamed<'h>(
+    history: &'h FeatureHistory,
+    deleted: &'h [RelPath],
+) -> BTreeMap<&'h RelPath, &'h RelPath> {
+    let mut last: HashMap<&RelPath, &StoredVersion> = HashMap::new();
+    last.extend(history.versions.iter().map(|version| (&version.path, version)));
+    let mut appeared: HashMap<&RelPath, Timestamp> = HashMap::new();
+    let created = history.versions.iter().filter(|version| version.is_first);
+    appeared.extend(created.map(|version| (&version.path, version.from_at)));
+    let mut pairs = Vec::new();
+    for path in deleted {
+        let Some(version) = last.get(path) else { continue };
+        for (other, _) in history.now.iter().filter(|(_, file)| file.hash == version.hash) {
+            // Without a version it was written after the last one was stored.
+            let is_unknown = !last.contains_key(other);
+            let appeared = appeared.get(other).filter(|at| **at > version.from_at);
+            if !is_unknown && appeared.is_none() {
+                continue;
+            }
+            let end = version.end.map(|end| end.at);
+            let gap =
+                appeared.zip(end).map_or(0, |(at, end)| at.as_millis().abs_diff(end.as_millis()));
+            pairs.push((path.file_name() != other.file_name(), gap, path, other));
+        }
+    }
+    pairs.sort();
+    let (mut renamed, mut taken) = (BTreeMap::new(), HashSet::new());
+    for (_, _, path, other) in pairs {
+        if !renamed.contains_key(path) && taken.insert(other) {
+            renamed.insert(path, other);
+        }
+    }
+    renamed
 }
 
 fn plan_file(
@@ -135,19 +197,10 @@ fn plan_file(
     now: Timestamp,
 ) -> Result<RestoreStep, RestorePlanError> {
     let present = history.now.get(path).map(|file| file.hash);
-    let nothing = |hash, outcome, reason: Option<&str>| {
-        RestoreStep::Nothing(RestoredFile {
-            relative_path: path.text().into_owned(),
-            content_hash_sha256: hash,
-            outcome,
-            reason: reason.map(str::to_owned),
-        })
-    };
-    let failed = |hash, reason: &str| nothing(hash, RestoreOutcome::Failed, Some(reason));
     let (hash, key) = match (from, present) {
         (None, None) => match history.last_stored(path) {
             Some(version) => (version.hash, version.key.clone()),
-            None => return Ok(failed(None, "no version of it is stored")),
+            None => return Ok(failed(path, None, "no version of it is stored")),
         },
         (from, _) => {
             let revision = Revision::parse(from.unwrap_or("baseline"))?;
@@ -155,16 +208,21 @@ fn plan_file(
             let PastState { mut files, .. } = state;
             match files.remove(path) {
                 Some(file) => (file.hash, file.artifact_key),
-                None => return Ok(failed(None, "it does not exist in that state")),
+                None => return Ok(failed(path, None, "it does not exist in that state")),
             }
         }
     };
     if present == Some(hash) {
-        return Ok(nothing(Some(hash), RestoreOutcome::Unchanged, None));
+        return Ok(RestoreStep::Nothing(RestoredFile {
+            relative_path: path.text().into_owned(),
+            content_hash_sha256: Some(hash),
+            outcome: RestoreOutcome::Unchanged,
+            reason: None,
+        }));
     }
     if present.is_some() && !force {
         let reason = "it is present with another content; add `--force` to replace it";
-        return Ok(failed(Some(hash), reason));
+        return Ok(failed(path, Some(hash), reason));
     }
     let mode = history.mode(path, &hash).unwrap_or_default();
     Ok(RestoreStep::Write(RestoreWrite { path: path.clone(), key, hash, mode, replaces: present }))
@@ -174,7 +232,7 @@ fn plan_file(
 mod tests {
     use super::*;
     use crate::core::history::state_diff::{FileVersion, PathVersions};
-    use crate::store::history::{NotStored, StoredVersion, VersionEnd};
+    use crate::store::history::{NotStored, VersionEnd};
 
     fn path(text: &str) -> RelPath {
         RelPath::new(text.as_bytes()).unwrap()
@@ -285,6 +343,66 @@ mod tests {
             ["write gone last false 755", "Renamed moved-from", "Failed unstored"]
         );
         assert_eq!(plan(&request, &[]), [""; 0]);
+    }
+
+    #[test]
+    fn only_new_files_are_renamed_ones_and_each_is_one() {
+        let deleted = |present: &[(&str, u64, bool)], gone: &[(&str, u64)]| {
+            let mut versions = Vec::new();
+            for (name, until) in gone {
+                versions
+                    .push(StoredVersion { is_first: false, ..version(name, 1, Some(*until), "t") });
+            }
+            for (name, from, is_first) in present {
+                versions
+                    .push(StoredVersion { is_first: *is_first, ..version(name, *from, None, "t") });
+            }
+            versions.sort_by(|a, b| a.path.cmp(&b.path));
+            let now: Vec<(&str, &str)> = present.iter().map(|(name, ..)| (*name, "t")).collect();
+            let history =
+                FeatureHistory { now: files(&now), versions, ..FeatureHistory::default() };
+            let tombstones: Vec<RelPath> = gone.iter().map(|(name, _)| path(name)).collect();
+            let renamed = find_renamed(&history, &tombstones);
+            let pair = |(a, b): (&&RelPath, &&RelPath)| format!("{}>{}", a.text(), b.text());
+            renamed.iter().map(pair).collect::<Vec<_>>().join(" ")
+        };
+        for (present, gone, expected) in [
+            // A copy that was there all the time is no new name.
+            (&[("copy", 1, false)][..], &[("a", 5)][..], ""),
+            (&[("copy", 2, false)], &[("a", 5)], ""),
+            (&[("new", 5, true)], &[("a", 5)], "a>new"),
+            // Deletions are checked before they are reported.
+            (&[("new", 3, true)], &[("a", 5)], "a>new"),
+            // One new file is one renamed file.
+            (&[("new", 5, true)], &[("a", 5), ("b", 9)], "a>new"),
+            (&[("new", 9, true)], &[("a", 5), ("b", 9)], "b>new"),
+            (&[("new", 5, true), ("x/b", 5, true)], &[("a", 5), ("b", 5)], "a>new b>x/b"),
+        ] {
+            assert_eq!(deleted(present, gone), expected, "{present:?} {gone:?}");
+        }
+    }
+
+    #[test]
+    fn file_without_the_state_does_not_keep_others_from_being_restored() {
+        let mut history = history();
+        history.versions.retain(|version| version.path != path("present"));
+        history
+            .versions
+            .push(StoredVersion { is_first: false, ..version("present", 8, None, "new") });
+        let request = |names: &[&str]| RestoreRequest {
+            items: names.iter().map(|name| item(name, Some("@3"))).collect(),
+            ..RestoreRequest::default()
+        };
+        let planned = |names: &[&str]| plan_restore(&history, &request(names), &[], at(10));
+        let alone = planned(&["present"]).unwrap_err().to_string();
+        assert_eq!(
+            alone,
+            "nothing is kept of @3; the oldest version is of @8 (1970-01-01T00:00:00.008Z)"
+        );
+        let both = planned(&["gone", "present"]).unwrap();
+        assert!(matches!(&both[0], RestoreStep::Write(write) if write.path == path("gone")));
+        let RestoreStep::Nothing(file) = &both[1] else { panic!("{both:?}") };
+        assert_eq!((file.outcome, file.reason.as_deref()), (RestoreOutcome::Failed, Some(&*alone)));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::core::history::revision::{HashPrefix, Revision};
 use crate::core::history::state_diff::{FileVersion, PathVersions};
 use crate::core::path::RelPath;
 use crate::core::time::Timestamp;
-use crate::store::history::StoredVersion;
+use crate::store::history::{NotStored, StoredVersion};
 
 /// What is known of a feature: its present files, its baseline, and its stored versions.
 #[derive(Debug, Clone, Default)]
@@ -98,6 +98,16 @@ pub enum PastStateError {
         /// The revision.
         revision: String,
     },
+    /// The content of a version is not stored.
+    #[error("the content {hash:.12} of {path} is not stored{}", why(*.reason), path = .path.text())]
+    NotStored {
+        /// The file.
+        path: RelPath,
+        /// Its hash.
+        hash: Digest,
+        /// Why, if that is known.
+        reason: Option<NotStored>,
+    },
     /// There is no such artifact, now or in the past.
     #[error("there is no artifact `{}`, now or in the history{}", crate::core::path::escape_unprintable(.name), similar(.near.as_ref()))]
     UnknownArtifact {
@@ -113,6 +123,10 @@ fn oldest_text(oldest: Option<&OldestKept>) -> String {
         || "no version is stored".to_owned(),
         |oldest| format!("the oldest version is of {oldest}"),
     )
+}
+
+fn why(reason: Option<NotStored>) -> String {
+    reason.map(|reason| format!(": {}", reason.as_str().replace('_', " "))).unwrap_or_default()
 }
 
 fn list(candidates: &[Digest]) -> String {
@@ -196,18 +210,19 @@ impl FeatureHistory {
         revision: &Revision,
         now: Timestamp,
     ) -> Result<(RelPath, Digest), PastStateError> {
-        let mut absent = None;
+        let mut failure = None;
         for path in self.select(name)? {
-            let mut state = self.state(revision, std::slice::from_ref(&path), now)?;
-            match state.files.remove(&path) {
-                Some(file) => return Ok((path, file.hash)),
-                None => absent = Some(path),
-            }
+            let error = match self.state(revision, std::slice::from_ref(&path), now) {
+                Ok(mut state) => match state.files.remove(&path) {
+                    Some(file) => return Ok((path, file.hash)),
+                    None => PastStateError::AbsentThen { path, revision: revision.to_string() },
+                },
+                Err(error) => error,
+            };
+            failure.get_or_insert(error);
         }
-        Err(match absent {
-            Some(path) => PastStateError::AbsentThen { path, revision: revision.to_string() },
-            None => PastStateError::UnknownArtifact { name: name.to_owned(), near: None },
-        })
+        let unknown = || PastStateError::UnknownArtifact { name: name.to_owned(), near: None };
+        Err(failure.unwrap_or_else(unknown))
     }
 
     /// Returns the state that a revision names. `paths` are the selected files; empty for all.
@@ -309,6 +324,13 @@ impl FeatureHistory {
     pub fn last_stored(&self, path: &RelPath) -> Option<&StoredVersion> {
         let mut versions = self.versions.iter().rev();
         versions.find(|version| version.path == *path && version.not_stored.is_none())
+    }
+
+    /// Returns why a content is not stored, as it was recorded with a version of the file.
+    #[must_use]
+    pub fn not_stored_reason(&self, path: &RelPath, hash: &Digest) -> Option<NotStored> {
+        let of_path = self.versions.iter().rev().filter(|version| version.path == *path);
+        of_path.filter(|version| version.hash == *hash).find_map(|version| version.not_stored)
     }
 
     /// Returns the permissions of a file with this content, as they were recorded.

@@ -16,14 +16,15 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::capture::{CapturedChange, CapturedEvent, capture};
+use super::present_content::{PresentContent, StoreContentError};
+use super::storage_rules::StorageRules;
 use crate::config::HistoryConfig;
 use crate::core::artifact::ArtifactClass;
-use crate::core::baseline::BaselineFile;
 use crate::core::digest::Digest;
 use crate::core::error::error_chain;
 use crate::core::feature::FeatureWatchState;
 use crate::core::history::text_diff::{count_changed_lines, is_text};
-use crate::core::path::{FeatureSlug, RelPath};
+use crate::core::path::FeatureSlug;
 use crate::core::sync::lock;
 use crate::core::time::Timestamp;
 use crate::engine::read_model::{
@@ -112,8 +113,12 @@ enum WriterCommand {
         feature: Option<(String, FeatureSlug)>,
         reply: oneshot::Sender<Result<PurgeResult, StoreError>>,
     },
-    /// Store the present content of a file, which is about to be replaced.
-    Store { content: Box<PresentContent>, reply: oneshot::Sender<Result<(), StoreContentError>> },
+    /// Store the present content of a file, which is about to be replaced, or only check that it may be.
+    Store {
+        content: Box<PresentContent>,
+        is_dry_run: bool,
+        reply: oneshot::Sender<Result<(), StoreContentError>>,
+    },
     /// Record what a restore wrote.
     Restored { written: RestoredContent, reply: oneshot::Sender<()> },
 }
@@ -127,35 +132,6 @@ pub struct RestoredContent {
     pub hash: Digest,
     /// Number of an event before.
     pub seq: u64,
-}
-
-/// The present content of a file.
-#[derive(Debug)]
-pub struct PresentContent {
-    /// The file.
-    pub file: VersionedFile,
-    /// Key of its artifact.
-    pub key: Box<str>,
-    /// Class of its artifact.
-    pub class: ArtifactClass,
-    /// The content.
-    pub bytes: Vec<u8>,
-    /// Permissions.
-    pub mode: u32,
-}
-
-/// A content could not be stored.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreContentError {
-    /// Such contents are not stored.
-    #[error("its present content cannot be stored: {}", .0.as_str())]
-    NotStored(NotStored),
-    /// The store cannot be written.
-    #[error("its present content cannot be stored")]
-    Store(#[from] StoreError),
-    /// Nothing is stored.
-    #[error("its present content cannot be stored: the history is off, or its writer is busy")]
-    Unavailable,
 }
 
 /// A handle to the writer.
@@ -206,13 +182,18 @@ impl HistoryWriter {
         result.await.ok()
     }
 
-    /// Stores the present content of a file, which is about to be replaced.
+    /// Stores the present content of a file, which is about to be replaced; a dry run only checks that it
+    /// may be stored.
     ///
     /// # Errors
     /// [`StoreContentError`].
-    pub async fn store(&self, content: PresentContent) -> Result<(), StoreContentError> {
+    pub async fn store(
+        &self,
+        content: PresentContent,
+        is_dry_run: bool,
+    ) -> Result<(), StoreContentError> {
         let (reply, result) = oneshot::channel();
-        let command = WriterCommand::Store { content: Box::new(content), reply };
+        let command = WriterCommand::Store { content: Box::new(content), is_dry_run, reply };
         self.commands.try_send(command).map_err(|_| StoreContentError::Unavailable)?;
         result.await.unwrap_or(Err(StoreContentError::Unavailable))
     }
@@ -261,8 +242,7 @@ struct WriterThread {
     retry_at: Option<Instant>,
     retry_pause: Duration,
     maintenance_at: Instant,
-    is_excluded: Box<dyn Fn(&RelPath) -> bool>,
-    config: HistoryConfig,
+    rules: StorageRules,
 }
 
 impl WriterThread {
@@ -291,8 +271,7 @@ impl WriterThread {
             retry_at: None,
             retry_pause: RETRY_PAUSES.0,
             maintenance_at: Instant::now(),
-            is_excluded: Box::new(config.exclusion_check()),
-            config,
+            rules: StorageRules::new(config),
         }
     }
 
@@ -337,8 +316,13 @@ impl WriterThread {
                 let purged = self.purge(feature.as_ref());
                 let _ = reply.send(purged);
             }
-            WriterCommand::Store { content, reply } => {
-                let _ = reply.send(self.store_present(*content));
+            WriterCommand::Store { content, is_dry_run, reply } => {
+                let result = if is_dry_run {
+                    content.check(&self.rules)
+                } else {
+                    self.store_present(*content)
+                };
+                let _ = reply.send(result);
             }
             WriterCommand::Restored { written, reply } => {
                 let RestoredContent { file, hash, seq } = written;
@@ -363,19 +347,25 @@ impl WriterThread {
         };
         let result = match &mut self.store {
             Some(store) => store.purge(selector),
-            None => ContentStore::open(&self.context.state_dir)?.purge(selector),
+            None => {
+                let opened = ContentStore::open_or_recreate(&self.context.state_dir, now())?;
+                let mut store = opened.store;
+                store.purge(selector)
+            }
         };
         self.named.clear();
+        if result.is_ok() {
+            lock(&self.status).quarantined = None;
+        }
         result
     }
 
     fn apply_config(&mut self) {
         let config = HistoryConfig::clone(&self.context.config.borrow_and_update());
-        if config == self.config {
+        if config == *self.rules.config() {
             return;
         }
-        self.is_excluded = Box::new(config.exclusion_check());
-        self.config = config;
+        self.rules = StorageRules::new(config);
         // What is stored may be more, or less, than before.
         self.is_swept = false;
         self.maintenance_at = Instant::now();
@@ -383,7 +373,7 @@ impl WriterThread {
     }
 
     fn work_or_retry(&mut self) {
-        if !self.config.is_enabled() {
+        if !self.rules.config().is_enabled() {
             self.persist();
             self.store = None;
             self.maintenance_at = Instant::now() + MAINTENANCE_INTERVAL;
@@ -417,8 +407,8 @@ impl WriterThread {
 
     fn publish(&self) {
         let mut status = lock(&self.status);
-        status.is_enabled = self.config.is_enabled();
-        status.max_bytes = self.config.max_bytes();
+        status.is_enabled = self.rules.config().is_enabled();
+        status.max_bytes = self.rules.config().max_bytes();
         status.stored_seq = self.covered_seq;
     }
 
@@ -470,7 +460,9 @@ impl WriterThread {
         }
         if is_due {
             let (mut after, time) = (0, now());
-            while let Some(last) = store.thin(after, THINNED_FILES, time, self.config.max_age())? {
+            while let Some(last) =
+                store.thin(after, THINNED_FILES, time, self.rules.config().max_age())?
+            {
                 after = last;
             }
             self.maintenance_at = Instant::now() + MAINTENANCE_INTERVAL;
@@ -479,7 +471,7 @@ impl WriterThread {
     }
 
     fn evict(&self, store: &mut ContentStore) -> Result<(), StoreError> {
-        let evicted = store.evict(self.config.max_bytes(), now())?;
+        let evicted = store.evict(self.rules.config().max_bytes(), now())?;
         if evicted.named > 0 {
             let versions = evicted.named;
             warn!(versions, "the content store is full; removed versions that a baseline names");
@@ -576,8 +568,8 @@ impl WriterThread {
         }
         self.commit(store, records, last_seq)?;
         for (root_id, feature) in evaluated {
-            if let Some((_, view)) = find(world, &root_id, &feature) {
-                self.name_baseline(store, &root_id, view)?;
+            if let Some((project, view)) = find(world, &root_id, &feature) {
+                self.name_baseline(store, project, view)?;
             }
             self.new_features.remove(&(root_id, feature));
         }
@@ -599,7 +591,7 @@ impl WriterThread {
         let files: HashSet<VersionedFile> =
             records.iter().map(|record| record.file.clone()).collect();
         store.record(records, seq)?;
-        store.thin_files(files.iter(), now(), self.config.max_age())?;
+        store.thin_files(files.iter(), now(), self.rules.config().max_age())?;
         self.evict(store)
     }
 
@@ -629,7 +621,7 @@ impl WriterThread {
         wanted: &Wanted<'_>,
     ) -> Result<(VersionContent, u32), StoreError> {
         let not_stored = |reason| Ok((VersionContent::NotStored(reason), 0));
-        if let Some(reason) = self.refusal(&wanted.file.path, wanted.class, wanted.size) {
+        if let Some(reason) = self.rules.refusal(&wanted.file.path, wanted.class, wanted.size) {
             return not_stored(reason);
         }
         let found = find(world, &wanted.file.root_id, &wanted.file.feature);
@@ -640,7 +632,8 @@ impl WriterThread {
             return not_stored(NotStored::Unreadable);
         }
         let (view, feature) = (Arc::clone(project), Arc::clone(feature));
-        let (path, max) = (wanted.file.path.clone(), self.config.max_file().saturating_add(1));
+        let (path, max) =
+            (wanted.file.path.clone(), self.rules.config().max_file().saturating_add(1));
         let call = move || view.read_file(&feature, &path, max);
         let read = self.context.calls.submit_background(project.id, call);
         let read = self.runtime.block_on(async { timeout(READ_TIMEOUT, read).await });
@@ -655,15 +648,6 @@ impl WriterThread {
             return not_stored(NotStored::Replaced);
         }
         Ok((content_of(store, &mut self.encoder, wanted.file, &bytes)?, mode))
-    }
-
-    /// Returns why such a content is not stored.
-    fn refusal(&self, path: &RelPath, class: ArtifactClass, size: u64) -> Option<NotStored> {
-        let is_runtime = class == ArtifactClass::Runtime && !self.config.stores_runtime();
-        if is_runtime || (self.is_excluded)(path) {
-            return Some(NotStored::Excluded);
-        }
-        (size > self.config.max_file()).then_some(NotStored::TooLarge)
     }
 
     /// Compares the published state with what is stored, and records the differences.
@@ -706,8 +690,8 @@ impl WriterThread {
         &mut self,
         store: &mut ContentStore,
         world: &EngineState,
-        project: &ProjectView,
-        feature: &FeatureView,
+        project: &Arc<ProjectView>,
+        feature: &Arc<FeatureView>,
         present: &mut HashSet<VersionedFile>,
     ) -> Result<(), StoreError> {
         let root_id = &project.root_id;
@@ -723,7 +707,7 @@ impl WriterThread {
             let latest =
                 store.latest(&file)?.filter(|latest| latest.is_current && latest.hash == hash);
             let (class, size) = (artifact.artifact_class, artifact.size_bytes);
-            let is_refused = self.refusal(&file.path, class, size).is_some();
+            let is_refused = self.rules.refusal(&file.path, class, size).is_some();
             // Text does not become binary, and what was evicted would be evicted again.
             let is_final = |reason| matches!(reason, NotStored::Binary | NotStored::Evicted);
             let is_settled = latest.is_some_and(|latest| {
@@ -755,45 +739,61 @@ impl WriterThread {
             present.insert(file);
         }
         self.commit(store, records, self.covered_seq)?;
-        self.name_baseline(store, root_id, feature)
+        self.name_baseline(store, project, feature)
     }
 
-    /// Records which contents the baseline of a feature names, if that changed.
+    /// Records which contents the baseline of a feature names, and those that it replaced, if that changed.
     fn name_baseline(
         &mut self,
         store: &mut ContentStore,
-        root_id: &str,
-        feature: &FeatureView,
+        project: &Arc<ProjectView>,
+        feature: &Arc<FeatureView>,
     ) -> Result<(), StoreError> {
-        let artifacts = match &feature.metadata.baseline {
-            BaselineFile::Valid(baseline) => baseline.artifacts.as_deref().unwrap_or_default(),
-            BaselineFile::Absent => &[],
-            // What it named is not known.
-            BaselineFile::Corrupt(_) => return Ok(()),
-        };
-        let hashes: Vec<Digest> = artifacts.iter().map(|one| one.content_hash_sha256).collect();
+        // What a corrupt one named is not known.
+        let Some(mut hashes) = feature.metadata.baseline.hashes() else { return Ok(()) };
         let all: Vec<u8> = hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
-        let key = (root_id.to_owned(), feature.slug().clone());
+        let (root_id, slug) = (&project.root_id, feature.slug());
+        let key = (root_id.clone(), slug.clone());
         let fingerprint = Digest::of(&all);
-        if self.named.get(&key) != Some(&fingerprint) {
-            store.set_named(root_id, feature.slug(), &hashes)?;
-            self.named.insert(key, fingerprint);
+        if self.named.get(&key) == Some(&fingerprint) {
+            return Ok(());
         }
+        let replaced = if hashes.is_empty() && !store.has_named(root_id, slug)? {
+            Some(Vec::new())
+        } else {
+            self.read_replaced(project, feature)
+        };
+        let Some(replaced) = replaced else {
+            // Tried again with the next event.
+            return store.add_named(root_id, slug, &hashes);
+        };
+        hashes.extend(replaced);
+        store.set_named(root_id, slug, &hashes)?;
+        self.named.insert(key, fingerprint);
         Ok(())
     }
 
+    /// Returns the hashes that replaced baselines name; `None` if the file system does not respond.
+    fn read_replaced(
+        &self,
+        project: &Arc<ProjectView>,
+        feature: &Arc<FeatureView>,
+    ) -> Option<Vec<Digest>> {
+        if project.watch.state == WatchState::Unresponsive {
+            return None;
+        }
+        let (view, feature) = (Arc::clone(project), Arc::clone(feature));
+        let read = move || view.replaced_baseline_hashes(&feature);
+        let read = self.context.calls.submit_background(project.id, read);
+        self.runtime.block_on(async { timeout(READ_TIMEOUT, read).await }).ok()?.ok()
+    }
+
     fn store_present(&mut self, content: PresentContent) -> Result<(), StoreContentError> {
-        let PresentContent { file, key, class, bytes, mode } = content;
-        if !self.config.is_enabled() {
-            return Err(StoreContentError::Unavailable);
-        }
-        let size = bytes.len() as u64;
-        if let Some(reason) = self.refusal(&file.path, class, size) {
-            return Err(StoreContentError::NotStored(reason));
-        }
+        content.check(&self.rules)?;
         // What is pending comes first.
         self.work()?;
-        let seq = self.covered_seq;
+        let PresentContent { file, key, bytes, mode, .. } = content;
+        let (seq, size) = (self.covered_seq, bytes.len() as u64);
         let Some(store) = &mut self.store else { return Err(StoreContentError::Unavailable) };
         let content = content_of(store, &mut self.encoder, &file, &bytes)?;
         if let VersionContent::NotStored(reason) = content {

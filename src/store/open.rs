@@ -103,6 +103,21 @@ pub(super) fn quarantine(
     Ok(quarantined)
 }
 
+/// Removes the files of this name that were quarantined.
+pub(super) fn remove_quarantined(dir: &Path, file_name: &str) -> io::Result<()> {
+    let start = format!("{file_name}.corrupt-");
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(start.as_bytes()) {
+            match std::fs::remove_file(entry.path()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Opens a connection that can write; an empty file will have pages of `page_size` bytes.
 pub(super) fn connect(path: &Path, page_size: u32) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

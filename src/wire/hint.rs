@@ -343,8 +343,8 @@ impl HintCode {
             ),
             Self::StateChanged => entry(
                 "state_changed",
-                "read the feature again, then accept it",
-                CliHint::Text("review the feature again, then accept it"),
+                "read the feature again, then repeat the request",
+                CliHint::Text("review the feature again, then repeat the command"),
             ),
             Self::CorruptBaseline => entry(
                 "corrupt_baseline",

@@ -128,6 +128,8 @@ pub struct RestoreRequest {
     pub items: Vec<RestoreItem>,
     /// True to restore every file that was deleted, except renamed ones.
     pub deleted: bool,
+    /// The state whose content the deleted files get; by default their last stored one.
+    pub from: Option<String>,
     /// True to replace files that are present.
     pub force: bool,
     /// True to write nothing.

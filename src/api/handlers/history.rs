@@ -33,15 +33,16 @@ use crate::core::identity::root_id;
 use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::time::Timestamp;
 use crate::history::compare::{Comparison, DiffLines, compare, list_versions};
+use crate::history::present_content::{MAX_PRESENT_BYTES, PresentContent, StoreContentError};
 use crate::history::restore::{RestorePlanError, RestoreStep, RestoreWrite, plan_restore};
 use crate::history::states::{FeatureHistory, PastStateError};
-use crate::history::writer::{PresentContent, RestoredContent};
-use crate::history::{HistoryError, VersionedFile};
+use crate::history::writer::RestoredContent;
+use crate::history::{HistoryError, NotStored, VersionedFile};
 use crate::project::{Machine, OnPresentFile};
 use crate::wire::hint::HintCode;
 use crate::wire::history::{
-    HistoryStatus, PurgeResponse, RestoreRequest, RestoreResponse, RestoredFile, StateDiff,
-    VersionContentDetail, VersionList,
+    HistoryStatus, PurgeResponse, RestoreRequest, RestoreResponse, StateDiff, VersionContentDetail,
+    VersionList,
 };
 use crate::wire::json;
 use crate::wire::problem::{Problem, ProblemCode};
@@ -50,8 +51,6 @@ use crate::wire::problem::{Problem, ProblemCode};
 static HISTORY_PERMITS: FairPermits = FairPermits::new(2, MAX_WAITING, TURN_TIMEOUT);
 /// Default and largest number of versions in a list.
 const LIST_LIMITS: (usize, usize) = (200, 5_000);
-/// Largest size in bytes of a present file that is read because it is not stored.
-const MAX_PRESENT_BYTES: u64 = 2 << 20;
 /// Size in bytes of all such files of one request; beyond it files are not compared.
 const MAX_PRESENT_TOTAL: usize = 8 << 20;
 /// Time limit for a purge, which rebuilds the store.
@@ -87,9 +86,15 @@ pub(crate) async fn get_version_content(
     let (resolved, sync) = resolve_feature(&api, &parameters).await?;
     let headers = sync.clone();
     let _permit = HISTORY_PERMITS.acquire().await.map_err(|TurnTimeout| too_busy())?;
-    let (path, hash) = {
+    let (path, hash, not_stored) = {
         let (api, resolved) = (Arc::clone(&api), resolved.clone());
-        run_blocking(move || wanted.find(&read_history(&api, &resolved)?)).await??
+        let find = move || {
+            let history = read_history(&api, &resolved)?;
+            let (path, hash) = wanted.find(&history)?;
+            let not_stored = not_stored_problem(&history, path.as_ref(), hash);
+            Ok::<_, Problem>((path, hash, not_stored))
+        };
+        run_blocking(find).await??
     };
     let stored = {
         let api = Arc::clone(&api);
@@ -103,10 +108,7 @@ pub(crate) async fn get_version_content(
             Some(bytes) => Some(bytes),
             None => api.history.reader.content(&hash).map_err(|error| store_problem(&error))?,
         };
-        let bytes = bytes.ok_or_else(|| {
-            let detail = format!("the content {hash:.12} is not stored");
-            Problem::new(ProblemCode::NotFound, detail, HintCode::NoSuchVersion)
-        })?;
+        let bytes = bytes.ok_or(not_stored)?;
         let body = VersionContentDetail {
             content_hash_sha256: hash,
             size_bytes: bytes.len() as u64,
@@ -219,8 +221,10 @@ pub(crate) async fn restore_files(
     for step in steps {
         files.push(match step {
             RestoreStep::Nothing(file) => file,
-            RestoreStep::Write(write) if dry_run => write.result(None),
-            RestoreStep::Write(write) => restore_one(&api, &resolved, &write).await,
+            RestoreStep::Write(write) => {
+                let restored = try_restore(&api, &resolved, &write, dry_run).await;
+                write.result(restored.err())
+            }
         });
     }
     if !dry_run {
@@ -393,22 +397,13 @@ fn plan(
     })
 }
 
-/// Restores one file; stores the content that it replaces first.
-async fn restore_one(
-    api: &ApiState,
-    resolved: &ResolvedFeature,
-    write: &RestoreWrite,
-) -> RestoredFile {
-    match try_restore(api, resolved, write).await {
-        Ok(()) => write.result(None),
-        Err(reason) => write.result(Some(reason)),
-    }
-}
-
+/// Restores one file; stores the content that it replaces first. A dry run checks what can be checked, and
+/// writes nothing.
 async fn try_restore(
     api: &ApiState,
     resolved: &ResolvedFeature,
     write: &RestoreWrite,
+    is_dry_run: bool,
 ) -> Result<(), String> {
     const UNRESPONSIVE: &str = "the project's file system does not respond";
     let (reader, hash) = (api.history.reader.clone(), write.hash);
@@ -418,10 +413,13 @@ async fn try_restore(
     let on_present = match write.replaces {
         None => OnPresentFile::Refuse,
         Some(present) => {
-            store_present(api, resolved, write, present).await?;
+            store_present(api, resolved, write, present, is_dry_run).await?;
             OnPresentFile::Replace(present)
         }
     };
+    if is_dry_run {
+        return Ok(());
+    }
     let (feature, path, mode) = (resolved.clone(), write.path.clone(), write.mode);
     let seq = api.views.load().seq;
     let restore = move || {
@@ -450,6 +448,7 @@ async fn store_present(
     resolved: &ResolvedFeature,
     write: &RestoreWrite,
     present: Digest,
+    is_dry_run: bool,
 ) -> Result<(), String> {
     let reader = api.history.reader.clone();
     let stored = run_blocking(move || reader.has_content(&present)).await;
@@ -462,6 +461,9 @@ async fn store_present(
     let (bytes, mode) = read
         .ok_or("the project's file system does not respond")?
         .map_err(|error| format!("its present content cannot be read: {error}"))?;
+    if bytes.len() as u64 > MAX_PRESENT_BYTES {
+        return Err(StoreContentError::NotStored(NotStored::TooLarge).to_string());
+    }
     if Digest::of(&bytes) != present {
         return Err("the file changed meanwhile; retry".to_owned());
     }
@@ -470,7 +472,7 @@ async fn store_present(
     let key = artifact.map_or_else(|| write.key.clone(), |one| one.artifact_key.clone());
     let file = versioned_file(resolved, &write.path);
     let content = PresentContent { file, key, class, bytes, mode };
-    api.history.writer.store(content).await.map_err(|error| error_chain(&error))
+    api.history.writer.store(content, is_dry_run).await.map_err(|error| error_chain(&error))
 }
 
 fn read_history(api: &ApiState, resolved: &ResolvedFeature) -> Result<FeatureHistory, Problem> {
@@ -515,6 +517,15 @@ fn list_limit(parameters: &Parameters) -> Result<usize, Problem> {
     })
 }
 
+fn not_stored_problem(history: &FeatureHistory, path: Option<&RelPath>, hash: Digest) -> Problem {
+    let Some(path) = path else {
+        let detail = format!("the content {hash:.12} is not stored");
+        return Problem::new(ProblemCode::NotFound, detail, HintCode::NoSuchVersion);
+    };
+    let reason = history.not_stored_reason(path, &hash);
+    state_problem(&PastStateError::NotStored { path: path.clone(), hash, reason })
+}
+
 fn no_such_version(hash: &str) -> Problem {
     let detail = format!("no stored version of the feature has a hash that begins with {hash}");
     Problem::new(ProblemCode::NotFound, detail, HintCode::NoSuchVersion)
@@ -526,6 +537,7 @@ fn state_problem(error: &PastStateError) -> Problem {
         | PastStateError::AbsentThen { .. }
         | PastStateError::NotKept { .. }
         | PastStateError::UnknownHash { .. }
+        | PastStateError::NotStored { .. }
         | PastStateError::UnknownArtifact { .. } => {
             (ProblemCode::NotFound, HintCode::NoSuchVersion)
         }

@@ -441,7 +441,7 @@ pub(super) struct ShowArgs {
 pub(super) struct DiffArgs {
     #[command(flatten)]
     pub(super) feature: CurrentFeatureArgs,
-    /// Artifacts, by key or path in the feature; all if none is named
+    /// Artifacts, by key or path; all if none is named
     #[arg(value_name = "KEY|PATH")]
     pub(super) names: Vec<String>,
     /// First state
@@ -459,7 +459,7 @@ pub(super) struct DiffArgs {
 pub(super) struct LogArgs {
     #[command(flatten)]
     pub(super) feature: CurrentFeatureArgs,
-    /// Artifact, by key or path in the feature; all if none is named
+    /// Artifact, by key or path; all if none is named
     #[arg(value_name = "KEY|PATH")]
     pub(super) name: Option<String>,
     #[command(flatten)]
@@ -473,7 +473,7 @@ pub(super) struct LogArgs {
 pub(super) struct RestoreArgs {
     #[command(flatten)]
     pub(super) feature: FeatureArgs,
-    /// Artifacts, by key or path in the feature
+    /// Artifacts, by key or path
     #[arg(
         value_name = "KEY|PATH",
         required_unless_present = "deleted",
@@ -484,7 +484,7 @@ pub(super) struct RestoreArgs {
     #[arg(long)]
     pub(super) deleted: bool,
     /// State whose content is restored, as for `diff`
-    #[arg(long, value_name = "REV", conflicts_with = "deleted")]
+    #[arg(long, value_name = "REV")]
     pub(super) from: Option<String>,
     /// Show what would be restored; write nothing
     #[arg(long)]

@@ -6,6 +6,7 @@ use std::io::{IsTerminal as _, Write as _};
 use anstream::ColorChoice;
 
 use crate::cli::args::DiffArgs;
+use crate::cli::artifact_names::resolve_artifact_names;
 use crate::cli::daemon::query::FeatureQuery;
 use crate::cli::exit::CommandExit;
 use crate::cli::local::history::LocalHistory;
@@ -20,11 +21,12 @@ use crate::wire::history::{FileDiff, StateDiff};
 pub(crate) fn run(args: &DiffArgs) -> anyhow::Result<CommandExit> {
     // Before any request: a mistyped revision is an error without a daemon, too.
     let (from, to) = (Revision::parse(&args.from)?, Revision::parse(&args.to)?);
+    let names = resolve_artifact_names(&args.names, &args.feature);
     let query = FeatureQuery::run(&args.feature, |scope| {
         let path = scope.request_path("/api/dossier/diff").with("from", &args.from);
         let path = path.with("to", &args.to);
         let path = if args.stat { path.with("stat", "true") } else { path };
-        args.names.iter().fold(path, |path, name| path.with("artifact_key", name))
+        names.iter().fold(path, |path, name| path.with("artifact_key", name))
     })?;
     let (exit, diff) = if let Some(query) = query {
         let diff: StateDiff = query.response.parse()?;
@@ -36,7 +38,7 @@ pub(crate) fn run(args: &DiffArgs) -> anyhow::Result<CommandExit> {
         (query.finish()?, diff)
     } else {
         let local = LocalHistory::open(&args.feature)?;
-        let comparison = compare(&local.history, &from, &to, &args.names, local.now)?;
+        let comparison = compare(&local.history, &from, &to, &names, local.now)?;
         let lines = if args.stat { DiffLines::Count } else { DiffLines::Return };
         let diff = local.state_diff(&comparison, (&from, &to), lines)?;
         if args.feature.project.json {

@@ -1,10 +1,13 @@
 //! `dossierd history status|purge`: the content store.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 
+use anyhow::Context as _;
 use owo_colors::OwoColorize as _;
 
-use crate::cli::args::{HistoryArgs, HistoryCommand, HistoryPurgeArgs};
+use crate::cli::args::{HistoryArgs, HistoryCommand, HistoryPurgeArgs, ProjectArgs};
 use crate::cli::daemon::connection::DaemonConnection;
 use crate::cli::exit::CommandExit;
 use crate::cli::local::target::LocalTarget;
@@ -13,10 +16,12 @@ use crate::cli::scope::Scope;
 use crate::cli::user_dirs::user_dirs;
 use crate::client::RequestPath;
 use crate::config::LoadedConfig;
-use crate::core::path::escape_unprintable;
+use crate::core::identity::root_id;
+use crate::core::path::{FeatureSlug, escape_unprintable};
 use crate::core::quantity::format_size;
 use crate::history::writer::WriterStatus;
 use crate::history::{ContentReader, FILE_NAME, PurgeSelector, open_store};
+use crate::project::Machine;
 use crate::wire::history::{HistoryStatus, PurgeResponse};
 
 pub(crate) fn run(args: &HistoryArgs) -> anyhow::Result<CommandExit> {
@@ -133,16 +138,28 @@ fn purge_locally(args: &HistoryPurgeArgs) -> anyhow::Result<PurgeResponse> {
     let purged = match &args.feature {
         None => store.purge(PurgeSelector::All)?,
         Some(name) => {
-            let target = LocalTarget::from_feature_name(name, &args.project)?;
-            let mut sum = crate::history::PurgeResult::default();
-            for feature in &target.features {
-                let selector = PurgeSelector::Feature(&target.project.root_id, &feature.slug);
-                let purged = store.purge(selector)?;
-                sum.versions += purged.versions;
-                sum.contents += purged.contents;
-            }
-            sum
+            let (root_id, slug) = find_feature(name, &args.project)?;
+            store.purge(PurgeSelector::Feature(&root_id, &slug))?
         }
     };
     Ok(PurgeResponse { versions: purged.versions, contents: purged.contents })
+}
+
+/// Returns a feature, which may be gone with its root, if it has versions or exists.
+fn find_feature(name: &OsStr, project: &ProjectArgs) -> anyhow::Result<(String, FeatureSlug)> {
+    let error = match LocalTarget::from_feature_name(name, project) {
+        Ok(LocalTarget { project, features, .. }) => {
+            let feature = features.first().context("the feature was removed")?;
+            return Ok((project.root_id, feature.slug.clone()));
+        }
+        Err(error) => error,
+    };
+    let find = || {
+        let Scope { root, feature } = Scope::resolve(Some(name), project).ok()?;
+        let id = root_id(&Machine::current().id, root?.as_os_str().as_bytes());
+        let slug = FeatureSlug::new(feature?.as_bytes())?;
+        let known = ContentReader::new(&user_dirs().ok()?.state_dir).features(&id).ok()?;
+        known.contains(&slug).then_some((id, slug))
+    };
+    find().ok_or(error)
 }

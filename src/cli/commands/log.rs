@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use owo_colors::OwoColorize as _;
 
 use crate::cli::args::{LogArgs, Moment, RangeArgs};
+use crate::cli::artifact_names::resolve_artifact_names;
 use crate::cli::daemon::query::FeatureQuery;
 use crate::cli::exit::CommandExit;
 use crate::cli::local::history::LocalHistory;
@@ -20,11 +21,13 @@ pub(crate) fn run(args: &LogArgs) -> anyhow::Result<CommandExit> {
     let is_all = args.range.since.is_none() && args.range.until.is_none();
     // Those that are too new are left out afterwards.
     let requested = if is_all { limit } else { MAX_VERSIONS };
+    let names = resolve_artifact_names(args.name.as_slice(), &args.feature);
+    let name = names.first().map(String::as_str);
     let query = FeatureQuery::run(&args.feature, |scope| {
         scope
             .request_path("/api/dossier/versions")
             .with("limit", &requested.to_string())
-            .with_optional("artifact_key", args.name.as_deref())
+            .with_optional("artifact_key", name)
     })?;
     if let Some(query) = query {
         if args.feature.project.json && is_all {
@@ -35,7 +38,7 @@ pub(crate) fn run(args: &LogArgs) -> anyhow::Result<CommandExit> {
         return query.finish();
     }
     let local = LocalHistory::open(&args.feature)?;
-    let selected = args.name.as_deref().map(|name| local.history.select(name)).transpose()?;
+    let selected = name.map(|name| local.history.select(name)).transpose()?;
     let paths: Vec<RelPath> = selected.unwrap_or_default();
     let (versions, omitted) = list_versions(&local.history, &paths, usize::from(requested));
     let list = VersionList {

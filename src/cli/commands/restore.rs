@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use owo_colors::OwoColorize as _;
 
 use crate::cli::args::RestoreArgs;
+use crate::cli::artifact_names::resolve_artifact_names;
 use crate::cli::daemon::connection::has_hint;
 use crate::cli::daemon::query;
 use crate::cli::daemon::query::ProjectQuery;
@@ -14,21 +15,27 @@ use crate::cli::local::history::LocalHistory;
 use crate::cli::render::{labels, output};
 use crate::cli::scope::Scope;
 use crate::cli::user_dirs::user_dirs;
+use crate::config::Config;
 use crate::core::digest::Digest;
 use crate::core::error::error_chain;
 use crate::core::history::revision::Revision;
 use crate::core::path::{RelPath, escape_unprintable};
 use crate::history::restore::{RestoreStep, RestoreWrite, plan_restore};
+use crate::history::states::PastStateError;
+use crate::history::storage_rules::StorageRules;
 use crate::history::{open_store, record_present};
 use crate::project::OnPresentFile;
 use crate::wire::hint::HintCode;
 use crate::wire::history::{RestoreItem, RestoreOutcome, RestoreRequest, RestoreResponse};
 
 pub(crate) fn run(args: &RestoreArgs) -> anyhow::Result<CommandExit> {
-    if let Some(from) = &args.from {
-        Revision::parse(from)?;
+    if let Some(from) = &args.from
+        && let Revision::Hash(prefix) = Revision::parse(from)?
+        && args.names.len() != 1
+    {
+        return Err(PastStateError::HashOfFeature(prefix.as_str().to_owned()).into());
     }
-    let request = request(args);
+    let request = request(args, &resolve_artifact_names(&args.names, &args.feature));
     if let Some(exit) = restore_through_daemon(args, &request)? {
         return Ok(exit);
     }
@@ -39,9 +46,9 @@ pub(crate) fn run(args: &RestoreArgs) -> anyhow::Result<CommandExit> {
     for step in steps {
         files.push(match step {
             RestoreStep::Nothing(file) => file,
-            RestoreStep::Write(write) if args.dry_run => write.result(None),
             RestoreStep::Write(write) => {
-                write.result(restore_one(&local, &write).err().map(|error| format!("{error:#}")))
+                let restored = restore_one(&local, &write, args.dry_run);
+                write.result(restored.err().map(|error| format!("{error:#}")))
             }
         });
     }
@@ -55,15 +62,16 @@ pub(crate) fn run(args: &RestoreArgs) -> anyhow::Result<CommandExit> {
     Ok(exit_of(&response, local.target.finish()))
 }
 
-fn request(args: &RestoreArgs) -> RestoreRequest {
+fn request(args: &RestoreArgs, names: &[String]) -> RestoreRequest {
     let item = |name: &String| RestoreItem {
         artifact_key: Some(name.clone()),
         relative_path: None,
         from: args.from.clone(),
     };
     RestoreRequest {
-        items: args.names.iter().map(item).collect(),
+        items: names.iter().map(item).collect(),
         deleted: args.deleted,
+        from: args.from.clone().filter(|_| args.deleted),
         force: args.force,
         dry_run: args.dry_run,
         tree_hash_sha256: None,
@@ -115,24 +123,32 @@ fn print(response: &RestoreResponse) -> anyhow::Result<()> {
             outcome => labels::restore_outcome(outcome),
         };
         let path = escape_unprintable(&file.relative_path);
-        let hash = file.content_hash_sha256.as_ref().map(labels::short_hash).unwrap_or_default();
-        let reason = file.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        writeln!(out, "{} {path} {}{}", verb.bold(), hash.dimmed(), escape_unprintable(&reason))?;
+        write!(out, "{} {path}", verb.bold())?;
+        if let Some(hash) = &file.content_hash_sha256 {
+            write!(out, " {}", labels::short_hash(hash).dimmed())?;
+        }
+        match &file.reason {
+            Some(reason) => writeln!(out, ": {}", escape_unprintable(reason))?,
+            None => writeln!(out)?,
+        }
     }
     Ok(out.flush()?)
 }
 
-/// Restores one file without a daemon.
-fn restore_one(local: &LocalHistory, write: &RestoreWrite) -> anyhow::Result<()> {
+/// Restores one file without a daemon; a dry run checks what can be checked, and writes nothing.
+fn restore_one(local: &LocalHistory, write: &RestoreWrite, is_dry_run: bool) -> anyhow::Result<()> {
     let bytes = local.reader.content(&write.hash)?.context("its content is not stored")?;
     let dir = local.target.features.first().context("the feature was removed")?;
     let on_present = match write.replaces {
         None => OnPresentFile::Refuse,
         Some(present) => {
-            store_present(local, &write.path, &present)?;
+            store_present(local, &write.path, &present, is_dry_run)?;
             OnPresentFile::Replace(present)
         }
     };
+    if is_dry_run {
+        return Ok(());
+    }
     let project = &local.target.project;
     project.restore_file(dir, &write.path, &bytes, write.mode, on_present)?;
     // Only the origin of the file depends on it.
@@ -143,15 +159,27 @@ fn restore_one(local: &LocalHistory, write: &RestoreWrite) -> anyhow::Result<()>
 }
 
 /// Stores the present content of a file, which is about to be replaced.
-fn store_present(local: &LocalHistory, path: &RelPath, present: &Digest) -> anyhow::Result<()> {
+fn store_present(
+    local: &LocalHistory,
+    path: &RelPath,
+    present: &Digest,
+    is_dry_run: bool,
+) -> anyhow::Result<()> {
     if local.reader.has_content(present)? {
         return Ok(());
     }
+    let content = local.read_present(path, present)?;
+    let rules = StorageRules::new(user_config()?.history);
+    if is_dry_run {
+        return Ok(content.check(&rules)?);
+    }
     let context = "its present content cannot be stored";
-    let bytes = local.content(path, present)?.context("the file changed meanwhile; retry")?;
-    let file = local.file(path);
-    let key = local.history.now.get(path).map(|file| file.artifact_key.clone());
     let mut store = open_store(&user_dirs()?.state_dir).context(context)?;
-    record_present(&mut store, file, key.unwrap_or_default(), &bytes, local.now)
-        .map_err(|error| anyhow::anyhow!("{context}: {}", error_chain(&error)))
+    record_present(&mut store, &rules, content, local.now)
+        .map_err(|error| anyhow::anyhow!(error_chain(&error)))
+}
+
+/// Returns the user's configuration.
+fn user_config() -> anyhow::Result<Config> {
+    Ok(Config::load_resolved(&user_dirs()?.config_file())?)
 }

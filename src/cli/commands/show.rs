@@ -6,6 +6,7 @@ use anyhow::bail;
 use owo_colors::OwoColorize as _;
 
 use crate::cli::args::ShowArgs;
+use crate::cli::artifact_names::resolve_artifact_names;
 use crate::cli::daemon::query::FeatureQuery;
 use crate::cli::exit::CommandExit;
 use crate::cli::local::history::LocalHistory;
@@ -16,6 +17,7 @@ use crate::core::feature::Feature;
 use crate::core::history::revision::Revision;
 use crate::core::key::suggest_similar;
 use crate::core::path::escape_unprintable;
+use crate::history::states::PastStateError;
 use crate::wire::artifacts::ArtifactDetail;
 use crate::wire::history::VersionContentDetail;
 
@@ -52,9 +54,11 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<CommandExit> {
 /// Prints the content that an artifact had in another state.
 fn show_past(args: &ShowArgs, at: &str) -> anyhow::Result<CommandExit> {
     let revision = Revision::parse(at)?;
+    let names = resolve_artifact_names(std::slice::from_ref(&args.key), &args.feature);
+    let name = names.first().unwrap_or(&args.key);
     let query = FeatureQuery::run(&args.feature, |scope| {
         let path = scope.request_path("/api/dossier/content").with("at", at);
-        path.with("artifact_key", &args.key)
+        path.with("artifact_key", name)
     })?;
     if let Some(query) = query {
         if args.feature.project.json {
@@ -65,9 +69,10 @@ fn show_past(args: &ShowArgs, at: &str) -> anyhow::Result<CommandExit> {
         return query.finish();
     }
     let local = LocalHistory::open(&args.feature)?;
-    let (path, hash) = local.history.version_of(&args.key, &revision, local.now)?;
+    let (path, hash) = local.history.version_of(name, &revision, local.now)?;
     let Some(bytes) = local.content(&path, &hash)? else {
-        bail!("the content {hash:.12} of {} is not stored", path.text());
+        let reason = local.history.not_stored_reason(&path, &hash);
+        return Err(PastStateError::NotStored { path, hash, reason }.into());
     };
     let detail = VersionContentDetail {
         content_hash_sha256: hash,

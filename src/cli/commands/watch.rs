@@ -1,6 +1,8 @@
 //! `dossierd watch`: prints current problems, then events, without a gap between the two.
 
+use std::fs::OpenOptions;
 use std::io::{self, IsTerminal as _, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::{Duration, SystemTime};
 
 use anyhow::bail;
@@ -40,10 +42,9 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
     let scope = Scope::resolve(args.selection.feature.as_deref(), &args.selection.project)?;
     let roots = WatchedRoots::new(&scope, &args.selection.project);
     let dirs = user_dirs()?;
-    let has_history = dirs.state_dir.join(FILE_NAME).exists();
     let socket = autostart::ensure_running(&args.selection.project.socket)?;
-    if !has_history && !args.selection.project.json {
-        note_history(&dirs);
+    if !args.selection.project.json {
+        note_history_once(&dirs);
     }
     exit_on_signal_or_closed_pipe("");
     let RangeArgs { since, until } = &args.range;
@@ -132,10 +133,19 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
     })
 }
 
-/// Reports, at the first start on this machine, that versions are stored.
-fn note_history(dirs: &UserDirs) {
+/// File in the state directory that exists after it was reported that versions are stored.
+const NOTED_FILE: &str = "history-noted";
+
+/// Reports, when a person watches for the first time, that versions are stored.
+fn note_history_once(dirs: &UserDirs) {
     let config = LoadedConfig::from_file(&dirs.config_file()).config.unwrap_or_default();
-    if config.history.is_enabled() {
+    if !config.history.is_enabled() {
+        return;
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let noted = options.open(dirs.state_dir.join(NOTED_FILE));
+    if !noted.is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
         output::note(&format!(
             "versions of text artifacts are stored in {}, for `dossierd diff`, `log` and `restore`; \
              `history: {{enabled: false}}` in config.yaml turns that off",

@@ -2,19 +2,22 @@
 
 use std::time::SystemTime;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use crate::cli::args::FeatureArgs;
 use crate::cli::local::target::LocalTarget;
 use crate::cli::user_dirs::user_dirs;
+use crate::core::artifact::ArtifactClass;
 use crate::core::digest::Digest;
 use crate::core::feature::Feature;
 use crate::core::history::revision::Revision;
 use crate::core::path::RelPath;
 use crate::core::time::Timestamp;
 use crate::history::compare::{Comparison, DiffLines, compare};
+use crate::history::present_content::{MAX_PRESENT_BYTES, PresentContent, StoreContentError};
 use crate::history::states::FeatureHistory;
-use crate::history::{ContentReader, VersionedFile};
+use crate::history::{ContentReader, NotStored, VersionedFile};
+use crate::scan::read_file;
 use crate::wire::history::StateDiff;
 
 /// A scanned feature and its stored versions.
@@ -27,10 +30,21 @@ pub(crate) struct LocalHistory {
 }
 
 impl LocalHistory {
-    /// Scans the selected feature and reads its versions.
+    /// Scans the selected feature, unless it is gone, and reads its versions.
     pub(crate) fn open(args: &FeatureArgs) -> anyhow::Result<Self> {
-        let target = LocalTarget::from_feature_args(args)?;
-        let feature = target.scan_one()?;
+        let (target, feature) = match LocalTarget::from_feature_args(args) {
+            Ok(target) => {
+                let feature = target.scan_one()?;
+                (target, feature)
+            }
+            Err(error) => match LocalTarget::from_gone_feature(&args.feature, &args.project) {
+                Ok(Some(target)) => {
+                    let feature = target.gone_one()?;
+                    (target, feature)
+                }
+                _ => return Err(error),
+            },
+        };
         let reader = ContentReader::new(&user_dirs()?.state_dir);
         let slug = &feature.dossier.context.feature_slug;
         let versions = reader.versions(&target.project.root_id, slug, None);
@@ -58,6 +72,28 @@ impl LocalHistory {
             Some(artifact) => self.target.read_content(artifact),
             None => Ok(None),
         }
+    }
+
+    /// Reads the present content of a file, if it is still that of the scan.
+    pub(crate) fn read_present(
+        &self,
+        path: &RelPath,
+        hash: &Digest,
+    ) -> anyhow::Result<PresentContent> {
+        let dir = self.target.features.first().context("the feature was removed")?;
+        let read = self.target.project.open_feature(dir);
+        let read = read.and_then(|feature| read_file(feature, path, MAX_PRESENT_BYTES + 1));
+        let (bytes, mode) = read.context("its present content cannot be read")?;
+        if bytes.len() as u64 > MAX_PRESENT_BYTES {
+            return Err(StoreContentError::NotStored(NotStored::TooLarge).into());
+        }
+        if Digest::of(&bytes) != *hash {
+            bail!("the file changed meanwhile; retry");
+        }
+        let artifact = self.feature.entries.get(path).map(|entry| &entry.artifact);
+        let class = artifact.map_or(ArtifactClass::Other, |artifact| artifact.artifact_class);
+        let key = artifact.map(|artifact| artifact.artifact_key.clone()).unwrap_or_default();
+        Ok(PresentContent { file: self.file(path), key, class, bytes, mode })
     }
 
     /// Returns what changed since the baseline; `None` if there is none, or contents cannot be read.

@@ -222,6 +222,47 @@ impl LocalTarget {
         )
     }
 
+    /// Opens a feature that has versions and no directory any more, by slug or path; `None` if there is none.
+    /// An invalid configuration is ignored.
+    pub(crate) fn from_gone_feature(
+        name: &OsStr,
+        project: &ProjectArgs,
+    ) -> anyhow::Result<Option<Self>> {
+        let dirs = user_dirs()?;
+        let config = LoadedConfig::from_file(&dirs.config_file()).config.unwrap_or_default();
+        let setup =
+            LocalSetup { config, missions: dirs.missions_dir(), layouts: dirs.layouts_dir() };
+        let path = is_path(name).then(|| std::path::absolute(name)).transpose()?;
+        let mut target = match &path {
+            Some(path) if project.project.is_none() => {
+                let Some(existing) = path.ancestors().find(|above| above.is_dir()) else {
+                    return Ok(None);
+                };
+                let located =
+                    setup.with_locator(|locator| locator.locate(existing, LoneFeature::Refuse))?;
+                setup.open(&located.root)?
+            }
+            _ => Self::from_project_args_with(setup, project)?,
+        };
+        let slugs = ContentReader::new(&dirs.state_dir).features(&target.project.root_id)?;
+        let is_named = |dir: &FeatureDir| {
+            dir.slug.as_str() == name
+                || path.as_ref().is_some_and(|path| *path == target.project.feature_path(dir))
+        };
+        let mut gone = slugs.into_iter().map(|slug| target.project.expected_dir(slug));
+        let Some(found) = gone.find(is_named) else { return Ok(None) };
+        (target.features, target.selects_all) = (vec![found], false);
+        Ok(Some(target))
+    }
+
+    /// Returns the state of the one selected feature, whose directory is gone.
+    pub(crate) fn gone_one(&self) -> anyhow::Result<Feature> {
+        note_one_time_scan();
+        let dir = self.features.first().context("the feature was removed")?;
+        output::warn(&format!("{}: was removed", dir.slug));
+        Ok(missing_feature(&self.project, dir.slug.clone()))
+    }
+
     /// Returns the slugs of the selected project; none if it cannot be read, or the directory is in none.
     pub(crate) fn slugs_lenient(project: &ProjectArgs) -> Vec<String> {
         let Ok(dirs) = user_dirs() else { return Vec::new() };

@@ -10,6 +10,7 @@ use super::feature::FeatureView;
 use super::project::ProjectView;
 use crate::core::artifact::ArtifactRef;
 use crate::core::baseline::{Baseline, BaselineScope};
+use crate::core::digest::Digest;
 use crate::core::path::RelPath;
 use crate::project::{OnPresentFile, RestoreFileError, WriteError};
 use crate::scan::read_file;
@@ -75,6 +76,14 @@ impl ProjectView {
     #[must_use]
     pub fn staged_files(&self, feature: &FeatureView) -> Option<HashSet<RelPath>> {
         self.project.staged_files(&feature.dir, feature.entries.iter())
+    }
+
+    /// Returns the hashes that the replaced baselines of a feature name, which can be put back.
+    #[must_use]
+    pub fn replaced_baseline_hashes(&self, feature: &FeatureView) -> Vec<Digest> {
+        let replaced = self.project.replaced_baselines(feature.slug());
+        self.project.close_root_fd();
+        replaced.iter().flat_map(|one| one.baseline.hashes().unwrap_or_default()).collect()
     }
 
     /// Writes a feature's baseline of a scope and syncs it to disk. Returns what was written.

@@ -387,7 +387,7 @@ impl ContentStore {
             .map_err(write_error("rename the history of a feature", &self.path))
     }
 
-    /// Replaces the contents that the baseline of a feature names, which are evicted last.
+    /// Replaces the contents that the baselines of a feature name, which are evicted last.
     ///
     /// # Errors
     /// [`StoreError::Write`], [`StoreError::Corrupt`].
@@ -403,16 +403,41 @@ impl ContentStore {
                 "DELETE FROM named WHERE root_id = ?1 AND feature = ?2",
                 [root_id, feature.as_str()],
             )?;
-            let mut insert = transaction.prepare_cached(
-                "INSERT OR IGNORE INTO named (root_id, feature, hash) VALUES (?1, ?2, ?3)",
-            )?;
-            for hash in hashes {
-                insert.execute(params![root_id, feature.as_str(), &hash.as_bytes()[..]])?;
-            }
-            drop(insert);
+            insert_named(&transaction, root_id, feature, hashes)?;
             transaction.commit()
         };
-        write(&mut self.connection).map_err(write_error("store what a baseline names", &self.path))
+        write(&mut self.connection).map_err(write_error(NAME_ACTION, &self.path))
+    }
+
+    /// Adds to the contents that the baselines of a feature name.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`], [`StoreError::Corrupt`].
+    pub fn add_named(
+        &mut self,
+        root_id: &str,
+        feature: &FeatureSlug,
+        hashes: &[Digest],
+    ) -> Result<(), StoreError> {
+        let write = |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            insert_named(&transaction, root_id, feature, hashes)?;
+            transaction.commit()
+        };
+        write(&mut self.connection).map_err(write_error(NAME_ACTION, &self.path))
+    }
+
+    /// Returns true if the baselines of a feature name contents.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`].
+    pub fn has_named(&self, root_id: &str, feature: &FeatureSlug) -> Result<bool, StoreError> {
+        let read = || {
+            self.connection
+                .prepare_cached("SELECT 1 FROM named WHERE root_id = ?1 AND feature = ?2 LIMIT 1")?
+                .exists([root_id, feature.as_str()])
+        };
+        read().map_err(read_error("read the versions", &self.path))
     }
 
     /// Returns the numbers of the store.
@@ -435,6 +460,23 @@ impl ContentStore {
     pub fn must_reopen(error: &StoreError) -> bool {
         error.is_corrupt() || error.is_disk_failure()
     }
+}
+
+const NAME_ACTION: &str = "store what a baseline names";
+
+fn insert_named(
+    transaction: &Transaction<'_>,
+    root_id: &str,
+    feature: &FeatureSlug,
+    hashes: &[Digest],
+) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT OR IGNORE INTO named (root_id, feature, hash) VALUES (?1, ?2, ?3)",
+    )?;
+    for hash in hashes {
+        insert.execute(params![root_id, feature.as_str(), &hash.as_bytes()[..]])?;
+    }
+    Ok(())
 }
 
 fn latest_row(connection: &Connection, file: i64) -> rusqlite::Result<Option<LatestRow>> {

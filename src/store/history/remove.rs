@@ -1,12 +1,13 @@
 //! Removes versions: those that thinning drops, those that a full store evicts, and those that a
 //! person purges. Which ones is decided by `core::history::thinning`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, params};
 
 use super::ContentStore;
-use super::model::VersionedFile;
+use super::model::{FILE_NAME, VersionedFile};
 use super::reader::{self, file_id};
 use crate::core::history::thinning::{
     EvictionCandidate, VersionTimes, eviction_key, kept_versions,
@@ -14,6 +15,7 @@ use crate::core::history::thinning::{
 use crate::core::path::FeatureSlug;
 use crate::core::time::Timestamp;
 use crate::store::error::{StoreError, read_error, write_error};
+use crate::store::open;
 
 /// A full store is emptied to this part of its maximum, so that not every version evicts others.
 const EVICTION_TARGET: (u64, u64) = (15, 16);
@@ -148,11 +150,13 @@ impl ContentStore {
         evict(&mut self.connection).map_err(write_error("evict versions", &self.path))
     }
 
-    /// Removes versions and rebuilds the file, so that nothing of them is left in it.
+    /// Removes versions and rebuilds the file, so that nothing of them is left in it. Files that were
+    /// quarantined are removed, since what they hold is not known.
     ///
     /// # Errors
     /// [`StoreError::Write`], [`StoreError::Corrupt`].
     pub fn purge(&mut self, selector: PurgeSelector<'_>) -> Result<PurgeResult, StoreError> {
+        let dir = self.path.parent().map(Path::to_path_buf).unwrap_or_default();
         let purge = |connection: &mut Connection| {
             let transaction = connection.transaction()?;
             let count = |sql| transaction.query_row(sql, [], |row| row.get::<_, i64>(0));
@@ -176,6 +180,11 @@ impl ContentStore {
             let left = transaction
                 .query_row("SELECT count(*) FROM content", [], |row| row.get::<_, i64>(0))?;
             transaction.commit()?;
+            open::remove_quarantined(&dir, FILE_NAME).map_err(|error| {
+                let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_DELETE);
+                let text = format!("cannot remove a quarantined file: {error}");
+                rusqlite::Error::SqliteFailure(code, Some(text))
+            })?;
             // A frame may still be in the WAL, and in parts of pages that are not in use.
             connection.execute_batch("VACUUM")?;
             let is_busy: bool =

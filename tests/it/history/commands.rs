@@ -89,7 +89,7 @@ fn versions_are_listed_and_shown() {
     let shown = project.run_client(&["show", FEATURE, "spec.md", "--at", &hash[..8]]);
     assert_eq!(shown.assert_success().stdout, "# Spec\n");
     let absent = project.run_client(&["show", FEATURE, "spec.md", "--at", "now"]);
-    absent.assert_failure(1, "spec.md does not exist in now");
+    absent.assert_failure(2, "spec.md does not exist in now");
     daemon.stop();
     let shown = project.run(&["show", FEATURE, "plan.md", "--at", "now"]);
     assert_eq!(shown.assert_success().stdout, "# Plan\n");
@@ -136,10 +136,23 @@ fn excluded_large_and_binary_files_are_listed_as_not_stored() {
     }
     project.run_client(&["baseline", "accept", FEATURE]).assert_success();
     project.write("kitty-specs/001-x/private.md", "other\n");
+    project.write("kitty-specs/001-x/image.bin", b"c\0d");
+    project.write("kitty-specs/001-x/large.md", "y".repeat(1_001));
     let diff = project.run_client(&["diff", FEATURE]);
     assert_eq!((diff.code, &*diff.stdout), (1, ""), "{diff:?}");
-    assert!(diff.stderr.contains("private.md: a version is not stored"), "{}", diff.stderr);
+    for line in [
+        "private.md: a version is not stored",
+        "image.bin: not text, so its lines are not compared",
+        "large.md: too large to be compared",
+    ] {
+        assert!(diff.stderr.contains(line), "{line}: {}", diff.stderr);
+    }
+    let hash = sha256(b"key\n");
+    let absent = project.run_client(&["show", FEATURE, "private.md", "--at", &hash]);
+    absent.assert_failure(2, "of private.md is not stored: excluded");
     daemon.stop();
+    let absent = project.run(&["show", FEATURE, "private.md", "--at", &hash]);
+    absent.assert_failure(2, "of private.md is not stored: excluded");
 }
 
 #[test]
@@ -252,5 +265,158 @@ fn corrupt_content_store_is_moved_aside_without_losing_events() {
     assert!(status["quarantined"].as_str().unwrap().contains("corrupt-"), "{status:#}");
     assert!(status["versions"].as_u64().unwrap() >= 4, "{status:#}");
     assert_eq!(daemon.get_json("/api/status")["seq"], last);
+    daemon.stop();
+}
+
+#[test]
+fn errors_end_with_the_same_exit_code_with_and_without_a_daemon() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    wait_until_stored(&daemon);
+    let wrong: [&[&str]; 9] = [
+        &["show", FEATURE, "spec.md", "--at", "@0"],
+        &["show", FEATURE, "spec.md", "--at", "2h"],
+        &["show", FEATURE, "spec.md", "--at", "00000000"],
+        &["show", FEATURE, "none.md", "--at", "now"],
+        &["log", FEATURE, "none.md"],
+        &["diff", FEATURE, "--from", "baseline"],
+        &["diff", FEATURE, "--from", "00000000"],
+        &["restore", FEATURE, "none.md"],
+        &["restore", FEATURE, "spec.md", "--from", "@0"],
+    ];
+    let messages = wrong.map(|arguments| {
+        let failed = project.run_client(arguments);
+        assert_eq!(failed.code, 2, "{arguments:?} {failed:?}");
+        failed.stderr
+    });
+    assert!(messages[0].contains("the oldest version is of @"), "{}", messages[0]);
+    daemon.stop();
+    for (arguments, message) in wrong.into_iter().zip(messages) {
+        let failed = project.run(arguments);
+        assert_eq!(failed.code, 2, "{arguments:?} {failed:?}");
+        assert!(failed.stderr.ends_with(&message), "{message}{}", failed.stderr);
+    }
+}
+
+#[test]
+fn artifacts_are_named_by_paths_of_the_shell() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    wait_until_stored(&daemon);
+    fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
+    wait_until_stored(&daemon);
+    let absolute = project.feature_dir().join("spec.md");
+    let in_feature = project.feature_dir();
+    let in_tasks = in_feature.join("tasks");
+    let named = |dir: &std::path::Path, feature: &str, name: &str| {
+        let mut command = project.client_command(&["log", feature, name, "--json"]);
+        command.current_dir(dir);
+        let listed = run(command, crate::support::COMMAND_TIMEOUT);
+        if listed.code != 0 {
+            return format!("{}", listed.code);
+        }
+        listed.json()["versions"][0]["relative_path"].as_str().unwrap().to_owned()
+    };
+    for (dir, feature, name, expected) in [
+        (&project.root, FEATURE, "kitty-specs/001-x/spec.md", "spec.md"),
+        (&project.root, FEATURE, "kitty-specs/001-x/plan.md", "plan.md"),
+        (&project.root, FEATURE, absolute.to_str().unwrap(), "spec.md"),
+        (&project.root, FEATURE, "tasks/WP01.md", "tasks/WP01.md"),
+        (&in_feature, ".", "./spec.md", "spec.md"),
+        (&in_tasks, ".", "WP01.md", "tasks/WP01.md"),
+        (&in_tasks, ".", "../spec.md", "spec.md"),
+        (&in_tasks, ".", "spec.md", "spec.md"),
+        (&project.root, FEATURE, "/etc/passwd", "2"),
+        (&project.root, FEATURE, "../project/none", "2"),
+    ] {
+        assert_eq!(named(dir, feature, name), expected, "{name} in {}", dir.display());
+    }
+    let restored = project.run_client(&["restore", FEATURE, "kitty-specs/001-x/plan.md"]);
+    assert_eq!(restored.assert_success().stdout.lines().count(), 1);
+    let shown =
+        project.run_client(&["show", FEATURE, "./kitty-specs/001-x/spec.md", "--at", "now"]);
+    assert_eq!(shown.assert_success().stdout, "# Spec\n");
+    daemon.stop();
+    let diff = project.run(&["diff", FEATURE, "kitty-specs/001-x/spec.md", "--from", "now"]);
+    assert_eq!((diff.code, &*diff.stdout), (0, ""), "{diff:?}");
+}
+
+#[test]
+fn purge_leaves_no_content_in_a_quarantined_store() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    wait_until_stored(&daemon);
+    daemon.stop();
+    let make_corrupt = || {
+        let path = project.state_dir().join("history.sqlite3");
+        for suffix in ["-wal", "-shm"] {
+            let _ = fs::remove_file(project.state_dir().join(format!("history.sqlite3{suffix}")));
+        }
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[..16].fill(b'x');
+        fs::write(&path, bytes).unwrap();
+    };
+    let quarantined = || {
+        let entries = fs::read_dir(project.state_dir()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("history.sqlite3.corrupt-")).count()
+    };
+    make_corrupt();
+    let daemon = project.start_daemon();
+    wait_until_stored(&daemon);
+    assert_eq!(quarantined(), 1);
+    project.run_client(&["history", "purge", FEATURE]).assert_success();
+    assert_eq!(quarantined(), 0);
+    assert!(daemon.get_json("/api/history")["quarantined"].is_null());
+    daemon.stop();
+    make_corrupt();
+    project.run(&["history", "purge"]).assert_success();
+    assert_eq!(quarantined(), 0);
+    assert_eq!(project.run(&["history", "status", "--json"]).json()["versions"], 0);
+}
+
+#[test]
+fn versions_of_a_replaced_baseline_are_kept_for_its_return() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    wait_until_stored(&daemon);
+    project.write(SPEC, "first\n");
+    project.run_client(&["baseline", "accept", FEATURE]).assert_success();
+    wait_until_stored(&daemon);
+    project.write(SPEC, "second\n");
+    project.run_client(&["baseline", "accept", FEATURE]).assert_success();
+    wait_until_stored(&daemon);
+    for number in 0..20 {
+        project.write(SPEC, format!("{number}\n"));
+        wait_until_stored(&daemon);
+    }
+    let log = project.run_client(&["log", FEATURE, "spec.md", "--json"]).json();
+    let is_kept = |text: &[u8]| {
+        let hash = sha256(text);
+        let versions = log["versions"].as_array().unwrap();
+        versions.iter().any(|one| one["content_hash_sha256"] == hash)
+    };
+    assert!(!is_kept(b"# Spec\n"), "{log:#}");
+    assert!(is_kept(b"first\n") && is_kept(b"second\n"), "{log:#}");
+    project.run_client(&["baseline", "accept", "--undo", FEATURE]).assert_success();
+    let restored = project.run_client(&["restore", FEATURE, "spec.md", "--force"]);
+    restored.assert_success();
+    assert_eq!(fs::read_to_string(project.root.join(SPEC)).unwrap(), "first\n");
+    daemon.stop();
+}
+
+#[test]
+fn first_watch_and_doctor_tell_that_versions_are_stored() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    wait_until_stored(&daemon);
+    let note = || {
+        // It ends at once, since that is in the past.
+        let watched = project.run_client(&["watch", "--until", "1s"]);
+        watched.stderr.matches("versions of text artifacts are stored in").count()
+    };
+    assert_eq!([note(), note()], [1, 0]);
+    let doctor = project.run_client(&["doctor"]).stdout;
+    assert!(doctor.contains("history: on: 4 versions of artifacts are stored"), "{doctor}");
     daemon.stop();
 }
