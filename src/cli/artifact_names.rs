@@ -8,7 +8,7 @@ use crate::cli::local::target::LocalTarget;
 use crate::core::path::escape_bytes;
 
 /// Returns the names with paths relative to the current directory, and absolute ones, replaced by paths in
-/// the feature. What is no such path is left as it is: a key, or a path in the feature.
+/// the feature. Any other name stays: a key, or a path in the feature.
 pub(crate) fn resolve_artifact_names(names: &[String], args: &FeatureArgs) -> Vec<String> {
     let Ok(current) = std::env::current_dir() else { return names.to_vec() };
     // Found only if a name may be such a path.

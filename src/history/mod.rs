@@ -23,7 +23,7 @@ use crate::store::history::{FrameEncoder, VersionChange, VersionContent, Version
 use crate::wire::history::HistoryStatus;
 use present_content::{PresentContent, StoreContentError};
 use storage_rules::StorageRules;
-use writer::WriterStatus;
+use writer::{PreviousContent, WriterStatus};
 
 pub use crate::store::StoreError as HistoryError;
 pub use crate::store::history::FILE_NAME;
@@ -77,7 +77,8 @@ pub fn record_present(
 ) -> Result<(), StoreContentError> {
     present.check(rules)?;
     let PresentContent { file, key, bytes, mode, .. } = present;
-    let content = writer::content_of(store, &mut FrameEncoder::default(), &file, &bytes)?;
+    let previous = PreviousContent::of(store.latest(&file)?);
+    let content = writer::content_of(store, &mut FrameEncoder::default(), previous, &bytes)?;
     if let VersionContent::NotStored(reason) = content {
         return Err(StoreContentError::NotStored(reason));
     }

@@ -367,7 +367,7 @@ mod tests {
             renamed.iter().map(pair).collect::<Vec<_>>().join(" ")
         };
         for (present, gone, expected) in [
-            // A copy that was there all the time is no new name.
+            // A copy that was there all the time is not a new name.
             (&[("copy", 1, false)][..], &[("a", 5)][..], ""),
             (&[("copy", 2, false)], &[("a", 5)], ""),
             (&[("new", 5, true)], &[("a", 5)], "a>new"),

@@ -125,6 +125,14 @@ fn oldest_text(oldest: Option<&OldestKept>) -> String {
     )
 }
 
+/// Returns a revision for a sentence about its state.
+fn moment_text(revision: &Revision) -> String {
+    match revision {
+        Revision::Before(_) => format!("{revision} ago"),
+        other => other.to_string(),
+    }
+}
+
 fn why(reason: Option<NotStored>) -> String {
     reason.map(|reason| format!(": {}", reason.as_str().replace('_', " "))).unwrap_or_default()
 }
@@ -215,7 +223,7 @@ impl FeatureHistory {
             let error = match self.state(revision, std::slice::from_ref(&path), now) {
                 Ok(mut state) => match state.files.remove(&path) {
                     Some(file) => return Ok((path, file.hash)),
-                    None => PastStateError::AbsentThen { path, revision: revision.to_string() },
+                    None => PastStateError::AbsentThen { path, revision: moment_text(revision) },
                 },
                 Err(error) => error,
             };
@@ -265,7 +273,7 @@ impl FeatureHistory {
         let is_past = !matches!(revision, Revision::Now | Revision::Baseline | Revision::Hash(_));
         if is_past && (!has_known || self.versions.is_empty()) {
             let oldest = state.unknown.values().min_by_key(|oldest| oldest.at).copied();
-            return Err(PastStateError::NotKept { revision: revision.to_string(), oldest });
+            return Err(PastStateError::NotKept { revision: moment_text(revision), oldest });
         }
         Ok(state)
     }

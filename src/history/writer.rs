@@ -32,8 +32,8 @@ use crate::engine::read_model::{
 };
 use crate::engine::runtime::{EngineHandle, ProjectCalls};
 use crate::store::history::{
-    ContentStore, FrameEncoder, NotStored, PurgeResult, PurgeSelector, VersionChange,
-    VersionContent, VersionRecord, VersionedFile,
+    ContentStore, FrameEncoder, LatestVersion, NotStored, PurgeResult, PurgeSelector,
+    VersionChange, VersionContent, VersionRecord, VersionedFile,
 };
 use crate::store::{EventFilter, Journal, JournalReader, StoreError};
 
@@ -531,13 +531,24 @@ impl WriterThread {
             })
             .collect();
         let (mut records, mut bytes, mut evaluated) = (Vec::new(), 0, Vec::new());
+        // What earlier events of the page left, which is not committed.
+        let mut left: HashMap<VersionedFile, PreviousContent> = HashMap::new();
         for event in events {
             let CapturedEvent { seq, at, root_id, feature, what } = event;
             let (file, change) = match what {
-                CapturedChange::Deleted(file) => (file, VersionChange::Deleted),
-                CapturedChange::Lost(file) => (file, VersionChange::Lost),
+                CapturedChange::Deleted(file) => {
+                    left.insert(file.clone(), PreviousContent::None);
+                    (file, VersionChange::Deleted)
+                }
+                CapturedChange::Lost(file) => {
+                    left.insert(file.clone(), PreviousContent::Unknown);
+                    (file, VersionChange::Lost)
+                }
                 CapturedChange::Evaluated { former_slug } => {
                     if let Some(former) = former_slug {
+                        let seq = seq.saturating_sub(1);
+                        self.commit(store, std::mem::take(&mut records), seq)?;
+                        (bytes, left) = (0, HashMap::new());
                         store.rename_feature(&root_id, &former, &feature)?;
                     }
                     evaluated.push((root_id, feature));
@@ -545,16 +556,21 @@ impl WriterThread {
                 }
                 CapturedChange::Current { file, key, class, hash, size, is_new } => {
                     let is_first_index = self.is_first_index(store, &root_id, &feature)?;
-                    let latest = store.latest(&file)?;
-                    let is_first = !is_first_index
-                        && (is_new && latest.is_none()
-                            || latest.is_some_and(|latest| !latest.is_current));
+                    let (previous, is_first) = match left.get(&file) {
+                        Some(previous) => (*previous, *previous == PreviousContent::None),
+                        None => {
+                            let latest = store.latest(&file)?;
+                            let is_absent = latest.map_or(is_new, |latest| !latest.is_current);
+                            (PreviousContent::of(latest), is_absent && !is_first_index)
+                        }
+                    };
                     let is_replaced = last_of_file.get(&file) != Some(&seq);
-                    let wanted = Wanted { file: &file, class, hash, size };
                     let (content, mode) = if is_replaced {
+                        left.insert(file.clone(), PreviousContent::Unknown);
                         (VersionContent::NotStored(NotStored::Replaced), 0)
                     } else {
-                        self.read(store, world, &wanted)?
+                        let wanted = Wanted { file: &file, class, hash, size };
+                        self.read(store, world, &wanted, previous)?
                     };
                     bytes += content.frame_bytes();
                     (file, VersionChange::Current { key, hash, size, mode, is_first, content })
@@ -619,6 +635,7 @@ impl WriterThread {
         store: &ContentStore,
         world: &EngineState,
         wanted: &Wanted<'_>,
+        previous: PreviousContent,
     ) -> Result<(VersionContent, u32), StoreError> {
         let not_stored = |reason| Ok((VersionContent::NotStored(reason), 0));
         if let Some(reason) = self.rules.refusal(&wanted.file.path, wanted.class, wanted.size) {
@@ -647,7 +664,7 @@ impl WriterThread {
         if Digest::of(&bytes) != wanted.hash {
             return not_stored(NotStored::Replaced);
         }
-        Ok((content_of(store, &mut self.encoder, wanted.file, &bytes)?, mode))
+        Ok((content_of(store, &mut self.encoder, previous, &bytes)?, mode))
     }
 
     /// Compares the published state with what is stored, and records the differences.
@@ -704,8 +721,9 @@ impl WriterThread {
                 path: artifact.relative_path.clone(),
             };
             let Some(hash) = artifact.hash() else { continue };
-            let latest =
-                store.latest(&file)?.filter(|latest| latest.is_current && latest.hash == hash);
+            let latest = store.latest(&file)?;
+            let previous = PreviousContent::of(latest);
+            let latest = latest.filter(|latest| latest.is_current && latest.hash == hash);
             let (class, size) = (artifact.artifact_class, artifact.size_bytes);
             let is_refused = self.rules.refusal(&file.path, class, size).is_some();
             // Text does not become binary, and what was evicted would be evicted again.
@@ -715,7 +733,7 @@ impl WriterThread {
             });
             if !is_settled {
                 let wanted = Wanted { file: &file, class, hash, size };
-                let (content, mode) = self.read(store, world, &wanted)?;
+                let (content, mode) = self.read(store, world, &wanted, previous)?;
                 bytes += content.frame_bytes();
                 let change = VersionChange::Current {
                     key: artifact.artifact_key.clone(),
@@ -795,7 +813,8 @@ impl WriterThread {
         let PresentContent { file, key, bytes, mode, .. } = content;
         let (seq, size) = (self.covered_seq, bytes.len() as u64);
         let Some(store) = &mut self.store else { return Err(StoreContentError::Unavailable) };
-        let content = content_of(store, &mut self.encoder, &file, &bytes)?;
+        let previous = PreviousContent::of(store.latest(&file)?);
+        let content = content_of(store, &mut self.encoder, previous, &bytes)?;
         if let VersionContent::NotStored(reason) = content {
             return Err(StoreContentError::NotStored(reason));
         }
@@ -803,6 +822,28 @@ impl WriterThread {
         let change = VersionChange::Current { key, hash, size, mode, is_first: false, content };
         store.record(vec![VersionRecord { file, seq, at: now(), change }], seq)?;
         Ok(())
+    }
+}
+
+/// What a file contained before a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PreviousContent {
+    /// A stored content.
+    Stored(Digest),
+    /// A content that is not stored.
+    Unknown,
+    /// There was no file.
+    None,
+}
+
+impl PreviousContent {
+    /// Returns the content of the newest version, if that is current.
+    pub(super) fn of(latest: Option<LatestVersion>) -> Self {
+        match latest.filter(|latest| latest.is_current) {
+            Some(latest) if latest.is_stored() => Self::Stored(latest.hash),
+            Some(_) => Self::Unknown,
+            None => Self::None,
+        }
     }
 }
 
@@ -818,16 +859,16 @@ struct Wanted<'a> {
 pub(super) fn content_of(
     store: &ContentStore,
     encoder: &mut FrameEncoder,
-    file: &VersionedFile,
+    previous: PreviousContent,
     bytes: &[u8],
 ) -> Result<VersionContent, StoreError> {
     if !is_text(bytes) {
         return Ok(VersionContent::NotStored(NotStored::Binary));
     }
-    let before = match store.latest(file)? {
-        Some(latest) if latest.is_current && latest.is_stored() => store.content(&latest.hash)?,
-        Some(latest) if latest.is_current => None,
-        _ => Some(Vec::new()),
+    let before = match previous {
+        PreviousContent::Stored(hash) => store.content(&hash)?,
+        PreviousContent::Unknown => None,
+        PreviousContent::None => Some(Vec::new()),
     };
     let lines = before.and_then(|before| count_changed_lines(&before, bytes));
     Ok(match encoder.compress(bytes) {

@@ -173,8 +173,8 @@ fn store_present(
     if is_dry_run {
         return Ok(content.check(&rules)?);
     }
-    let context = "its present content cannot be stored";
-    let mut store = open_store(&user_dirs()?.state_dir).context(context)?;
+    let mut store =
+        open_store(&user_dirs()?.state_dir).context("its present content cannot be stored")?;
     record_present(&mut store, &rules, content, local.now)
         .map_err(|error| anyhow::anyhow!(error_chain(&error)))
 }

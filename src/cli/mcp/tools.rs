@@ -266,6 +266,7 @@ impl ToolRunner<'_> {
         let body = json!({
             "items": keys.iter().map(item).collect::<Vec<Value>>(),
             "deleted": args.flag("deleted"),
+            "from": args.text("from").filter(|_| keys.is_empty()),
             "force": args.flag("force"),
             "dry_run": args.flag("dry_run"),
         });

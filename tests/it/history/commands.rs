@@ -4,7 +4,9 @@ use std::fs;
 
 use super::{versions, wait_until_stored};
 use crate::support::client::RunningCommand;
-use crate::support::{FEATURE, Project, run, sha256};
+use crate::support::process::Daemon;
+use crate::support::wait::wait_for;
+use crate::support::{FEATURE, Project, repository, run, sha256};
 
 const SPEC: &str = "kitty-specs/001-x/spec.md";
 
@@ -419,4 +421,113 @@ fn first_watch_and_doctor_tell_that_versions_are_stored() {
     let doctor = project.run_client(&["doctor"]).stdout;
     assert!(doctor.contains("history: on: 4 versions of artifacts are stored"), "{doctor}");
     daemon.stop();
+}
+
+/// Has a change made while nothing is stored, so that the history reads its events together.
+fn change_while_off(project: &Project, daemon: &Daemon, change: impl FnOnce()) {
+    let config = |text: &str| {
+        fs::write(project.config_file(), text).unwrap();
+        let is_enabled = !text.contains("false");
+        wait_for("the configuration", || {
+            let status = daemon.get_json("/api/history");
+            (status["enabled"] == is_enabled).then_some(())
+        });
+    };
+    fs::create_dir_all(project.config_file().parent().unwrap()).unwrap();
+    config("history: {enabled: false}\n");
+    change();
+    daemon.get_json("/api/status?sync=true");
+    config("history: {enabled: true}\n");
+    wait_until_stored(daemon);
+}
+
+#[test]
+fn events_that_are_read_together_are_recorded_in_their_order() {
+    let project = Project::complete();
+    let daemon = project.start_daemon();
+    wait_until_stored(&daemon);
+    change_while_off(&project, &daemon, || {
+        fs::remove_file(project.root.join(SPEC)).unwrap();
+        wait_for("the deletion", || {
+            let artifact = "/api/dossier/artifacts/input.spec.main?feature=001-x&sync=true";
+            (daemon.get_json(artifact)["is_present"] == false).then_some(())
+        });
+        project.write(SPEC, "one\ntwo\n");
+        project.write("kitty-specs/001-x/plan.md", "# Other\n");
+        daemon.get_json("/api/status?sync=true");
+        project.write("kitty-specs/001-x/plan.md", "# Other\nmore\n");
+    });
+    let log = |name: &str| {
+        let log = project.run_client(&["log", FEATURE, name, "--json"]).assert_success().json();
+        log["versions"].as_array().unwrap().clone()
+    };
+    let versions = log("spec.md");
+    let lines = |version: &serde_json::Value| {
+        (version["added_lines"].as_u64(), version["removed_lines"].as_u64())
+    };
+    assert_eq!(lines(&versions[0]), (Some(2), Some(0)), "{versions:#?}");
+    let absent = format!("@{}", versions[1]["until_seq"]);
+    let shown = project.run_client(&["show", FEATURE, "spec.md", "--at", &absent]);
+    shown.assert_failure(2, "spec.md does not exist in @");
+    // What came between was not stored, so the lines since then are not known.
+    let versions = log("plan.md");
+    assert_eq!(versions[1]["not_stored"], "replaced", "{versions:#?}");
+    assert_eq!(lines(&versions[0]), (None, None), "{versions:#?}");
+    daemon.stop();
+}
+
+#[test]
+fn edit_just_before_an_archiving_is_listed_with_the_archived_feature() {
+    let project = Project::copy_of(&repository().join("examples/openspec"));
+    let daemon = project.start_daemon();
+    wait_until_stored(&daemon);
+    let proposal = project.root.join("openspec/changes/fix-time-zone/proposal.md");
+    let mut edited_seq = None;
+    change_while_off(&project, &daemon, || {
+        fs::write(&proposal, "# Edited\n").unwrap();
+        edited_seq = daemon.get_json("/api/status?sync=true")["seq"].as_u64();
+        fs::rename(
+            project.root.join("openspec/changes/fix-time-zone"),
+            project.root.join("openspec/changes/archive/2026-01-01-fix-time-zone"),
+        )
+        .unwrap();
+        wait_for("the archived feature", || {
+            let status = daemon.get_json("/api/status?sync=true").to_string();
+            status.contains("archive/2026-01-01-fix-time-zone").then_some(())
+        });
+    });
+    let log = project.run_client(&["log", "archive/2026-01-01-fix-time-zone", "--json"]).json();
+    let versions = log["versions"].as_array().unwrap();
+    assert_eq!(versions.len(), 2, "{log:#}");
+    assert_eq!(versions[0]["content_hash_sha256"], sha256(b"# Edited\n"));
+    // With its own event, and not when the archived feature was compared.
+    assert!(versions[0]["from_seq"].as_u64() <= edited_seq, "{edited_seq:?} {log:#}");
+    daemon.stop();
+}
+
+#[test]
+fn report_has_the_changed_lines_with_and_without_a_daemon() {
+    let project = Project::complete();
+    project.write(SPEC, "# Spec\n\none <b>two</b>\n");
+    let daemon = project.start_daemon();
+    wait_until_stored(&daemon);
+    project.run_client(&["baseline", "accept", FEATURE]).assert_success();
+    project.write(SPEC, "# Spec\n\none <script>2</script>\n");
+    fs::remove_file(project.feature_dir().join("plan.md")).unwrap();
+    wait_until_stored(&daemon);
+    let report = ["report", FEATURE, "-o", "-"];
+    let with_daemon = project.run_client(&report).assert_success().stdout;
+    daemon.stop();
+    for html in [with_daemon, project.run(&report).assert_success().stdout] {
+        let (_, changes) = html.split_once("<h2>Changed lines</h2>").unwrap();
+        for part in [
+            "<summary>plan.md +0 -1</summary>",
+            "# Plan",
+            "<summary>spec.md +1 -1</summary>",
+            "script&gt;",
+        ] {
+            assert!(changes.contains(part), "{part} is not in {changes}");
+        }
+        assert!(!html.contains("<script>2"), "{html}");
+    }
 }
