@@ -27,8 +27,7 @@ pub enum StoreError {
     },
     /// The file is corrupt, or is not a store.
     #[error(
-        "{}: not a valid store ({detail}); move the file away to start with an empty store; its \
-         events are then not replayed",
+        "{}: not a valid store ({detail}); the daemon moves it aside when it starts, and begins another one",
         .path.display()
     )]
     Corrupt {

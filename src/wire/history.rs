@@ -129,6 +129,7 @@ pub struct RestoreRequest {
     /// True to restore every file that was deleted, except renamed ones.
     pub deleted: bool,
     /// The state whose content the deleted files get; by default their last stored one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// True to replace files that are present.
     pub force: bool,

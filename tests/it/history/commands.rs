@@ -372,6 +372,8 @@ fn purge_leaves_no_content_in_a_quarantined_store() {
     assert!(daemon.get_json("/api/history")["quarantined"].is_null());
     daemon.stop();
     make_corrupt();
+    let log = project.run(&["log", FEATURE]);
+    log.assert_failure(1, "the daemon moves it aside when it starts");
     project.run(&["history", "purge"]).assert_success();
     assert_eq!(quarantined(), 0);
     assert_eq!(project.run(&["history", "status", "--json"]).json()["versions"], 0);
