@@ -1,5 +1,7 @@
 //! Limits of a scan, and the descriptor limit of the process.
 
+use std::sync::{Mutex, PoisonError};
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::core::feature_context::UnknownReason;
@@ -56,5 +58,24 @@ impl Default for ScanLimits {
 /// If that fails, directories beyond the limit are reported as unreadable.
 pub fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
+    let mut original = ORIGINAL_LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
+    original.get_or_insert(limit);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// The limits before [`raise_descriptor_limit`] raised the soft one.
+static ORIGINAL_LIMIT: Mutex<Option<Rlimit>> = Mutex::new(None);
+
+/// Calls `start`, which starts a program of the user, with the soft limit that this process was started
+/// with, since programs that use `select(2)` need it: a child inherits the limit of the moment at which it is
+/// started. Meanwhile no other thread may need many descriptors.
+pub fn with_original_descriptor_limit<T>(start: impl FnOnce() -> T) -> T {
+    // Held until the limit is raised again.
+    let original = ORIGINAL_LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(limit) = *original else { return start() };
+    let raised = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.current, maximum: raised.maximum });
+    let started = start();
+    let _ = setrlimit(Resource::Nofile, raised);
+    started
 }

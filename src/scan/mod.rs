@@ -18,7 +18,9 @@ mod walker;
 pub use check_path::{PathState, ReadLimit, check_path, read_path};
 pub use content::{read_content, read_file};
 pub use hash::{is_not_a_directory, is_resource_exhausted, is_stale};
-pub use limits::{LimitExceeded, ScanLimits, raise_descriptor_limit};
+pub use limits::{
+    LimitExceeded, ScanLimits, raise_descriptor_limit, with_original_descriptor_limit,
+};
 pub use list::{FileSelection, ListedFile, Listing, UnreadableDir, list_tree};
 pub use mount_table::MountTable;
 pub use remote_fs::remote_fs_name;

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::core::sync::lock;
+use crate::scan::with_original_descriptor_limit;
 
 static RUNNING: Mutex<Running> = Mutex::new(Running { groups: Vec::new(), is_ending: false });
 
@@ -23,7 +24,7 @@ pub(super) fn spawn(command: &mut Command) -> io::Result<Child> {
     if running.is_ending {
         return Err(io::Error::other("this command is ending"));
     }
-    let child = command.spawn()?;
+    let child = with_original_descriptor_limit(|| command.spawn())?;
     running.groups.push(Pid::from_child(&child));
     Ok(child)
 }

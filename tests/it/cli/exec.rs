@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::client::RunningCommand;
 use crate::support::wait::wait_for;
-use crate::support::{FEATURE, Project};
+use crate::support::{COMMAND_TIMEOUT, FEATURE, Project, run, with_program};
 
 fn watch(project: &Project, command: &str) -> RunningCommand {
     let mut live = RunningCommand::start(project.client_command(&["watch", "--exec", command]));
@@ -155,4 +155,22 @@ fn events_beyond_a_thousand_that_wait_are_skipped_and_counted() {
     let ran = lines(&file, 1).unwrap().len();
     assert!((1_000..=1_002).contains(&ran), "{ran}");
     live.interrupt();
+}
+
+#[test]
+fn command_has_the_limit_of_descriptors_that_the_user_has() {
+    let project = Project::complete();
+    let _daemon = project.start_daemon();
+    let file = output_file(&project, "limits");
+    let mut command = with_program(Path::new("sh"), &project.client_command(&[]));
+    let text = format!(
+        "ulimit -S -n 500; exec {} events --exec 'ulimit -S -n >> {}'",
+        env!("CARGO_BIN_EXE_dossierd"),
+        file.display()
+    );
+    command.args(["-c", &text]);
+    let run = run(command, COMMAND_TIMEOUT).assert_success();
+    let expected = vec!["500"; run.stdout.lines().count()];
+    assert!(!expected.is_empty());
+    assert_eq!(lines(&file, 0).unwrap(), expected);
 }
