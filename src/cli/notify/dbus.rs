@@ -95,7 +95,7 @@ impl BusConnection {
                     bus.call(HELLO, &BusArguments::default())?;
                     return Ok(bus);
                 }
-                Err(error) => failure = error,
+                Err(error) => failure = name_timeout(error),
             }
         }
         Err(DbusError::ConnectionFailed { address: addresses.to_owned(), cause: failure })

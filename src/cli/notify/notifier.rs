@@ -25,17 +25,12 @@ const IDLE_INTERVAL: Duration = Duration::from_hours(1);
 pub(in crate::cli) struct Notifier(SyncSender<Notice>);
 
 impl Notifier {
-    /// Connects to the notification service, and starts the thread. If there is none, this is reported once,
-    /// and the thread tries again with the next notification.
+    /// Starts the thread, which connects to the notification service. If there is none, it reports this once,
+    /// and tries again with the next notification.
     pub(in crate::cli) fn start() -> io::Result<Self> {
-        let mut service = NotificationService::default();
-        if let Err(error) = service.check() {
-            output::warn(&describe(&error));
-            service.has_failed = true;
-        }
         let (sender, notices) = sync_channel(QUEUE_CAPACITY);
         let thread = thread::Builder::new().name("notify".to_owned());
-        thread.spawn(move || run(&notices, service))?;
+        thread.spawn(move || run(&notices))?;
         Ok(Self(sender))
     }
 
@@ -48,7 +43,13 @@ impl Notifier {
     }
 }
 
-fn run(notices: &Receiver<Notice>, mut service: NotificationService) {
+fn run(notices: &Receiver<Notice>) {
+    let mut service = NotificationService::default();
+    // A bus may take as long as the timeout to answer.
+    if let Err(error) = service.check() {
+        output::warn(&describe(&error));
+        service.has_failed = true;
+    }
     let mut schedule = NotificationSchedule::default();
     loop {
         let due = schedule.next_due();

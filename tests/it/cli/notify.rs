@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -115,7 +116,7 @@ fn changes_are_shown_by_the_notification_service_together_and_as_urgent_as_they_
     live.lines_until("complete 4/4");
     let next = wait_for("another notification", || session.notifications().into_iter().nth(1));
     assert!(next.contains("\"dossierd\" 1 \"\"") && next.contains("now complete"), "{next}");
-    assert_eq!(live.stderr_lines, [] as [String; 0]);
+    assert!(!live.all_stderr().contains("warning"), "{}", live.all_stderr());
     live.interrupt();
 }
 
@@ -138,4 +139,20 @@ fn absent_notification_service_is_reported_and_changes_are_still_printed() {
         live.lines_until("modified");
         live.interrupt();
     }
+}
+
+#[test]
+fn lines_do_not_wait_for_a_bus_that_does_not_answer() {
+    let project = Project::complete();
+    let _daemon = project.start_daemon();
+    let socket = project.home().join("bus");
+    // Connections wait in its queue.
+    let _bus = UnixListener::bind(&socket).unwrap();
+    let mut live = watch(&project, &format!("unix:path={}", socket.display()));
+    project.write(&format!("kitty-specs/{FEATURE}/spec.md"), "# Other\n");
+    live.lines_until("modified");
+    let stderr = live.all_stderr();
+    assert!(!stderr.contains("notifications"), "the lines came before the timeout: {stderr}");
+    live.wait_for_stderr("no reply within 10 s; until this is fixed nothing is shown");
+    live.interrupt();
 }

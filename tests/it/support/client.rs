@@ -164,7 +164,8 @@ impl RunningCommand {
         }
     }
 
-    fn all_stderr(&mut self) -> String {
+    /// Returns what was written to standard error until now.
+    pub(crate) fn all_stderr(&mut self) -> String {
         self.stderr_lines.extend(self.stderr.try_iter());
         self.stderr_lines.join("\n")
     }
