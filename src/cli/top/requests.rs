@@ -123,3 +123,60 @@ async fn restore(socket: &Path, asked: RestoreAsked) -> anyhow::Result<String> {
     });
     Ok(lines.collect::<Vec<_>>().join("; "))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::os::unix::net::UnixListener;
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// Returns the text of a difference, and the number of requests for it, if the daemon answers that a version is
+    /// not stored `pending` times.
+    async fn shown_diff(pending: usize) -> (String, usize) {
+        let answer = move |number: usize| {
+            let unavailable = (number < pending).then_some("not_stored");
+            json!({"feature_slug": "f", "feature_path": "f", "from": "baseline", "to": "now", "files": [{
+                "artifact_key": "k", "relative_path": "spec.md", "previous_path": null, "kind": "changed",
+                "from_hash": "1".repeat(64), "to_hash": "2".repeat(64), "added_lines": 1, "removed_lines": 1,
+                "mode": "100644", "hunks": [], "unavailable": unavailable,
+            }]})
+            .to_string()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let daemon = std::thread::spawn(move || {
+            let mut connection = listener.accept().unwrap().0;
+            let mut lines = BufReader::new(connection.try_clone().unwrap()).lines();
+            let mut requests = 0;
+            while let Some(Ok(_)) = lines.next() {
+                while !lines.next().unwrap().unwrap().is_empty() {}
+                let body = answer(requests);
+                requests += 1;
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                connection.write_all(format!("{head}{body}").as_bytes()).unwrap();
+            }
+            requests
+        });
+        let feature = FeatureId { root_id: "r".to_owned(), slug: "f".to_owned() };
+        let request = TopRequest::Text(TextId { feature, kind: TextKind::Diff });
+        let Some(Input::Text(_, text)) = send(&socket, request).await else { panic!("no text") };
+        // The connection is closed by a task of this runtime.
+        let requests = tokio::task::spawn_blocking(move || daemon.join().unwrap()).await;
+        (text.unwrap(), requests.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_difference_is_requested_again_until_both_versions_are_stored() {
+        let (text, requests) = shown_diff(2).await;
+        assert_eq!(requests, 3);
+        assert!(!text.contains("not stored"), "{text}");
+        // A version that was never stored.
+        let (text, requests) = shown_diff(usize::MAX).await;
+        assert_eq!(requests, DIFF_ATTEMPTS as usize + 1);
+        assert!(text.contains("not stored"), "{text}");
+    }
+}
