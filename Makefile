@@ -1,6 +1,6 @@
 # The commands of this project, for people and for CI. `make` alone runs the tests.
 
-.PHONY: test endure lint doc deny bench compare deb install reproducible ci
+.PHONY: test endure lint doc deny bench compare integrations deb install reproducible ci
 
 test:
 	cargo test
@@ -34,6 +34,13 @@ bench:
 # and is less exact.
 compare:
 	bash .ci/compare
+
+# The plugin in the real Claude Code, against a stub of its API, and the extension in the real spec-kit. Needs npm, Python 3.11,
+# and network access.
+integrations:
+	cargo build --locked
+	python3 tests/claude-code target/debug/dossierd
+	python3 tests/spec-kit-extension target/debug/dossierd
 
 # A reproducible Debian package: no paths of this machine, and only the commit's time. Needs cargo-deb. It uses a target
 # directory of its own, so the first build takes minutes. DEBFULLNAME and DEBEMAIL name the publisher.
