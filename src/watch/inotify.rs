@@ -236,8 +236,10 @@ fn send_hints(event: Event, sink: &dyn Fn(Hint)) {
     }
 }
 
-fn map_error(path: &Path, error: Error) -> WatchError {
+fn map_error(path: &Path, mut error: Error) -> WatchError {
     let path = path.to_owned();
+    // Its text repeats the path, in the syntax of Rust.
+    error.paths.clear();
     match &error.kind {
         ErrorKind::PathNotFound => WatchError::NotFound(path),
         ErrorKind::MaxFilesWatch => WatchError::WatchLimit(path),
@@ -284,6 +286,16 @@ mod tests {
         drop(watcher);
         // Ends when the handler, which owns the sender, is dropped.
         assert_eq!(hints.iter().count(), 0);
+    }
+
+    #[test]
+    fn errors_name_the_path_once() {
+        let path = Path::new("/a");
+        let failed = || Error::io(std::io::Error::from_raw_os_error(5)).add_path(path.to_owned());
+        assert!(failed().to_string().contains("about"), "notify names the path itself");
+        let text = map_error(path, failed()).to_string();
+        assert_eq!(text.matches("/a").count(), 1, "{text}");
+        assert!(!text.contains("about"), "{text}");
     }
 
     #[test]
