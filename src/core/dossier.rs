@@ -63,6 +63,23 @@ impl MissionDossier {
         let index = self.artifacts.binary_search_by(|a| a.artifact_key.as_ref().cmp(key)).ok()?;
         self.artifacts.get(index).map(Arc::as_ref)
     }
+
+    /// Returns the artifact with a key, else the one at a path in the feature.
+    #[must_use]
+    pub fn find_by_name(&self, name: &str) -> Option<&ArtifactRef> {
+        self.find_artifact(name).or_else(|| find_by_path(&self.artifacts, name).map(Arc::as_ref))
+    }
+}
+
+/// Returns the artifact at a path in the feature; of several, such as a file and the tombstone of its
+/// former key, one that is present.
+#[must_use]
+pub fn find_by_path<'a>(
+    artifacts: &'a [Arc<ArtifactRef>],
+    path: &str,
+) -> Option<&'a Arc<ArtifactRef>> {
+    let at_path = artifacts.iter().filter(|artifact| artifact.relative_path.text() == path);
+    at_path.min_by_key(|artifact| !artifact.is_present())
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ pub enum PastStateError {
         candidates: Vec<Digest>,
     },
     /// The file did not exist in that state.
-    #[error("{path} does not exist in {revision}", path = .path.text())]
+    #[error("{path} does not exist {then}", path = .path.text(), then = then(.revision))]
     AbsentThen {
         /// The file.
         path: RelPath,
@@ -139,6 +139,10 @@ fn why(reason: Option<NotStored>) -> String {
 
 fn list(candidates: &[Digest]) -> String {
     candidates.iter().map(Digest::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn then(revision: &str) -> String {
+    if revision == "now" { revision.to_owned() } else { format!("in {revision}") }
 }
 
 fn similar(near: Option<&String>) -> String {

@@ -27,6 +27,7 @@ use crate::api::server::client_shares::{FairPermits, MAX_WAITING, TURN_TIMEOUT, 
 use crate::api::state::ApiState;
 use crate::core::artifact::{ArtifactClass, ArtifactRef, ErrorReason};
 use crate::core::digest::Digest;
+use crate::core::dossier::find_by_path;
 use crate::core::key::suggest_similar;
 use crate::core::path::RelPath;
 use crate::core::provenance::FileOrigins;
@@ -159,11 +160,14 @@ struct ArtifactResponse<'a> {
     render_notice: Option<String>,
 }
 
-/// Returns the artifact or tombstone with a key.
+/// Returns the artifact or tombstone with a key, else the one at that path.
 fn find_artifact(resolved: &ResolvedFeature, key: &str) -> Result<Arc<ArtifactRef>, Problem> {
     let artifacts = sorted_artifacts_and_tombstones(&resolved.feature);
     let found = artifacts.iter().find(|artifact| &*artifact.artifact_key == key);
-    found.cloned().ok_or_else(|| artifact_not_found(resolved, key, &artifacts))
+    found
+        .or_else(|| find_by_path(&artifacts, key))
+        .cloned()
+        .ok_or_else(|| artifact_not_found(resolved, key, &artifacts))
 }
 
 /// What is read of an artifact for its details: its content, `None` if the file system does not respond, and

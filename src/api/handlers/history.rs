@@ -39,6 +39,7 @@ use crate::history::states::{FeatureHistory, PastStateError};
 use crate::history::writer::RestoredContent;
 use crate::history::{HistoryError, NotStored, VersionedFile};
 use crate::project::{Machine, OnPresentFile};
+use crate::wire::artifacts::MAX_CONTENT_BYTES;
 use crate::wire::hint::HintCode;
 use crate::wire::history::{
     HistoryStatus, PurgeResponse, RestoreRequest, RestoreResponse, StateDiff, VersionContentDetail,
@@ -101,8 +102,9 @@ pub(crate) async fn get_version_content(
         run_blocking(move || api.history.reader.has_content(&hash)).await?
     };
     let is_stored = stored.map_err(|error| store_problem(&error))?;
-    let unstored = path.filter(|_| !is_stored).map(|path| (path, hash));
-    let mut present = read_present(&api, &resolved, unstored.into_iter().collect()).await;
+    let unstored = path.clone().filter(|_| !is_stored).map(|path| (path, hash));
+    let unstored = unstored.into_iter().collect();
+    let mut present = read_present(&api, &resolved, unstored, MAX_CONTENT_BYTES - 1).await;
     let render = move || {
         let bytes = match present.remove(&hash) {
             Some(bytes) => Some(bytes),
@@ -182,7 +184,7 @@ pub(crate) async fn get_diff(
         run_blocking(move || find_changes(&api, &resolved, &from, &to, &names)).await??
     };
     let Found { history, comparison, unstored } = found;
-    let present = read_present(&api, &resolved, unstored).await;
+    let present = read_present(&api, &resolved, unstored, MAX_PRESENT_BYTES).await;
     let render = move || {
         let content = |_: &RelPath, hash: &Digest| match present.get(hash) {
             Some(bytes) => Ok(Some(bytes.clone())),
@@ -335,11 +337,12 @@ fn find_changes(
     Ok(Found { history, comparison, unstored })
 }
 
-/// Reads present files that still have the published hash.
+/// Reads present files of at most `max_bytes` that still have the published hash.
 async fn read_present(
     api: &ApiState,
     resolved: &ResolvedFeature,
     files: Vec<(RelPath, Digest)>,
+    max_bytes: u64,
 ) -> HashMap<Digest, Vec<u8>> {
     if files.is_empty() {
         return HashMap::new();
@@ -348,9 +351,9 @@ async fn read_present(
     let read = move || {
         let (mut contents, mut total) = (HashMap::new(), 0);
         for (path, hash) in files {
-            let read = feature.project.read_file(&feature.feature, &path, MAX_PRESENT_BYTES + 1);
+            let read = feature.project.read_file(&feature.feature, &path, max_bytes + 1);
             let Ok((bytes, _)) = read else { continue };
-            if bytes.len() as u64 <= MAX_PRESENT_BYTES && Digest::of(&bytes) == hash {
+            if bytes.len() as u64 <= max_bytes && Digest::of(&bytes) == hash {
                 total += bytes.len();
                 contents.insert(hash, bytes);
             }

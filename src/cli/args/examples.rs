@@ -88,6 +88,7 @@ pub(super) const EXAMPLES: &[(&str, &[Example])] = &[
         "show",
         &[
             ("show 001-order-page input.spec.main", "print an artifact"),
+            ("show 001-order-page spec.md --raw | wc -w", "pass its content on"),
             ("show 001-order-page spec.md --at baseline", "print what was accepted"),
         ],
     ),

@@ -430,11 +430,15 @@ const ARTIFACT_CLASSES: [&str; 7] =
 pub(super) struct ShowArgs {
     #[command(flatten)]
     pub(super) feature: FeatureArgs,
-    /// Key of the artifact, as printed by `artifacts`
+    /// Key of the artifact, or its path in the feature
+    #[arg(value_name = "KEY|PATH")]
     pub(super) key: String,
-    /// Show the content of this state, as for `diff`
+    /// Print the content alone, of this state, as for `diff`
     #[arg(long, value_name = "REV")]
     pub(super) at: Option<String>,
+    /// Print the content alone; the same as `--at now`
+    #[arg(long, conflicts_with = "at")]
+    pub(super) raw: bool,
 }
 
 #[derive(Debug, Args)]

@@ -22,10 +22,12 @@ use crate::wire::artifacts::ArtifactDetail;
 use crate::wire::history::VersionContentDetail;
 
 pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<CommandExit> {
-    if let Some(at) = &args.at {
-        return show_past(args, at);
+    let names = resolve_artifact_names(std::slice::from_ref(&args.key), &args.feature);
+    let name = names.first().unwrap_or(&args.key);
+    if let Some(at) = args.at.as_deref().or(args.raw.then_some("now")) {
+        return show_content(args, name, at);
     }
-    let path = format!("/api/dossier/artifacts/{}", percent_encode(&args.key));
+    let path = format!("/api/dossier/artifacts/{}", percent_encode(name));
     if let Some(query) = FeatureQuery::run(&args.feature, |scope| scope.request_path(&path))? {
         if args.feature.project.json {
             output::print_body(&query.response.body)?;
@@ -36,7 +38,7 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<CommandExit> {
     }
     let target = LocalTarget::from_feature_args(&args.feature)?;
     let feature = target.scan_one()?;
-    let Some(artifact) = feature.dossier.find_artifact(&args.key) else {
+    let Some(artifact) = feature.dossier.find_by_name(name) else {
         bail!("{}", unknown_artifact_message(&feature, &args.key));
     };
     let content = target.read_content(artifact)?;
@@ -51,11 +53,9 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<CommandExit> {
     Ok(target.finish())
 }
 
-/// Prints the content that an artifact had in another state.
-fn show_past(args: &ShowArgs, at: &str) -> anyhow::Result<CommandExit> {
+/// Prints the content that an artifact has in a state.
+fn show_content(args: &ShowArgs, name: &str, at: &str) -> anyhow::Result<CommandExit> {
     let revision = Revision::parse(at)?;
-    let names = resolve_artifact_names(std::slice::from_ref(&args.key), &args.feature);
-    let name = names.first().unwrap_or(&args.key);
     let query = FeatureQuery::run(&args.feature, |scope| {
         let path = scope.request_path("/api/dossier/content").with("at", at);
         path.with("artifact_key", name)
@@ -64,7 +64,7 @@ fn show_past(args: &ShowArgs, at: &str) -> anyhow::Result<CommandExit> {
         if args.feature.project.json {
             output::print_body(&query.response.body)?;
         } else {
-            print_past(&query.response.parse()?)?;
+            print_content(&query.response.parse()?)?;
         }
         return query.finish();
     }
@@ -82,15 +82,18 @@ fn show_past(args: &ShowArgs, at: &str) -> anyhow::Result<CommandExit> {
     if args.feature.project.json {
         output::print_json(&detail)?;
     } else {
-        print_past(&detail)?;
+        print_content(&detail)?;
     }
     Ok(local.target.finish())
 }
 
 /// Prints the content alone: unchanged into a pipe or file, escaped on a terminal.
-fn print_past(detail: &VersionContentDetail) -> anyhow::Result<()> {
+fn print_content(detail: &VersionContentDetail) -> anyhow::Result<()> {
     let Some(content) = &detail.content else {
-        bail!("the content {:.12} is not text", detail.content_hash_sha256);
+        bail!(
+            "the content {:.12} is not text, and is not printed; open the file itself",
+            detail.content_hash_sha256
+        );
     };
     if std::io::stdout().is_terminal() {
         let mut out = output::stdout_human();

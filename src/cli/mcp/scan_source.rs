@@ -212,7 +212,7 @@ fn read_scanned(
             json(&list)
         }
         FeatureRequest::Artifact { key } => {
-            let Some(artifact) = feature.dossier.find_artifact(key) else {
+            let Some(artifact) = feature.dossier.find_by_name(key) else {
                 bail!("there is no artifact `{key}`; `artifacts` lists all keys");
             };
             let content = target.read_content(artifact)?;

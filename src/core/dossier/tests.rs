@@ -129,3 +129,27 @@ fn crafted_key_collisions_are_disambiguated() {
     assert_ne!(keys[0], keys[1]);
     assert_eq!(both.find_artifact(keys[0]).unwrap().artifact_key.as_ref(), keys[0]);
 }
+
+#[test]
+fn artifact_is_found_by_key_and_else_by_path() {
+    let dossier = dossier(None, vec![observed("spec.md", "x"), observed("input.spec", "y")]);
+    let found = |name| dossier.find_by_name(name).map(|artifact| &*artifact.artifact_key);
+    for (name, key) in [
+        ("spec.md", Some("input.spec")),
+        ("plan.md", Some("output.plan")),
+        // Also the path of another file.
+        ("input.spec", Some("input.spec")),
+        ("other.input.spec", Some("other.input.spec")),
+        ("./spec.md", None),
+        ("spec", None),
+    ] {
+        assert_eq!(found(name), key, "{name}");
+    }
+    let absent = dossier.find_artifact("output.plan").unwrap().clone();
+    let present = ArtifactRef {
+        relative_path: absent.relative_path.clone(),
+        ..dossier.find_artifact("input.spec").unwrap().clone()
+    };
+    let both = [Arc::new(absent), Arc::new(present)];
+    assert_eq!(&*find_by_path(&both, "plan.md").unwrap().artifact_key, "input.spec");
+}

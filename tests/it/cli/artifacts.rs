@@ -1,5 +1,7 @@
 //! `dossierd artifacts` and `dossierd show`: filters and contents.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::support::{FEATURE, Project, bakery_dir};
@@ -52,4 +54,41 @@ fn content_is_shown_only_below_the_size_limit() {
     let absent =
         absent.run(&["show", FEATURE, "input.spec.main", "--json"]).assert_success().json();
     assert_eq!((&absent["is_present"], &absent["content"]), (&false.into(), &Value::Null));
+}
+
+#[test]
+fn show_takes_a_key_or_a_path_and_prints_the_content_alone_if_asked() {
+    let large = "x".repeat(3 << 20);
+    let project = Project::complete()
+        .artifact("notes/a b.md", "a\tb\u{1b}\r\n")
+        .artifact("large.md", &large)
+        .artifact("huge.md", "x".repeat(5_242_880))
+        .artifact("bytes.bin", b"\xff\xfe");
+    for with_daemon in [false, true] {
+        let daemon = with_daemon.then(|| project.start_daemon());
+        let show =
+            |arguments: &[&str]| project.run_client(&[&["show", FEATURE], arguments].concat());
+        let by_key = show(&["input.spec.main"]).assert_success().stdout;
+        assert!(
+            by_key.contains("path          spec.md") && by_key.ends_with("# Spec\n"),
+            "{by_key}"
+        );
+        assert_eq!(show(&["spec.md"]).assert_success().stdout, by_key);
+        for arguments in [["notes/a b.md", "--raw"].as_slice(), &["notes/a b.md", "--at", "now"]] {
+            assert_eq!(show(arguments).assert_success().stdout, "a\tb\u{1b}\r\n", "unchanged");
+        }
+        assert!(show(&["large.md", "--raw"]).assert_success().stdout == large);
+        show(&["huge.md", "--raw"]).assert_failure(2, "of huge.md is not stored");
+        show(&["bytes.bin", "--raw"])
+            .assert_failure(1, "is not text, and is not printed; open the file");
+        show(&["./spec.md"]).assert_failure(1, "has no artifact `./spec.md`");
+        show(&["nope", "--raw"]).assert_failure(2, "there is no artifact `nope`");
+        assert_eq!(show(&["spec.md", "--raw", "--at", "now"]).code, 2);
+        let absent = project.feature_dir().join("plan.md");
+        fs::remove_file(&absent).unwrap();
+        let missing = show(&["plan.md"]).assert_success().stdout;
+        assert!(missing.contains("key           output.plan.main"), "{missing}");
+        fs::write(absent, "# Plan\n").unwrap();
+        drop(daemon);
+    }
 }

@@ -91,7 +91,7 @@ fn versions_are_listed_and_shown() {
     let shown = project.run_client(&["show", FEATURE, "spec.md", "--at", &hash[..8]]);
     assert_eq!(shown.assert_success().stdout, "# Spec\n");
     let absent = project.run_client(&["show", FEATURE, "spec.md", "--at", "now"]);
-    absent.assert_failure(2, "spec.md does not exist in now");
+    absent.assert_failure(2, "spec.md does not exist now");
     daemon.stop();
     let shown = project.run(&["show", FEATURE, "plan.md", "--at", "now"]);
     assert_eq!(shown.assert_success().stdout, "# Plan\n");
