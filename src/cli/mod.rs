@@ -161,7 +161,8 @@ fn report_error(error: &anyhow::Error) -> CommandExit {
         // All markers are too many for a message.
         Some(LocateError::NotRecognised { path, .. }) => format!(
             "{} is in no project: no layout recognises it or a directory above it; `dossierd layouts` lists what is \
-             looked for; use `--feature` if it is a feature by itself",
+             looked for; use `--feature` if it is a feature by itself, or `dossierd init --layout NAME` to make it a \
+             project",
             path.display()
         ),
         _ => format!("{error:#}"),

@@ -1,4 +1,4 @@
-//! Error text with all causes.
+//! Error text with all causes; error text for people.
 
 use std::error::Error;
 
@@ -16,6 +16,27 @@ pub fn error_chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Removes the numbers of errors of the system, whose texts precede them.
+#[must_use]
+pub fn without_error_numbers(text: &str) -> String {
+    const NUMBER: &str = " (os error ";
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(NUMBER) {
+        out.push_str(before);
+        let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        rest = match after[digits..].strip_prefix(')') {
+            Some(end) if digits > 0 => end,
+            _ => {
+                out.push_str(NUMBER);
+                after
+            }
+        };
+    }
+    out.push_str(rest);
+    out
 }
 
 #[cfg(test)]

@@ -108,11 +108,15 @@ fn read_file(root_dir: &RootDir, path: &str) -> BaselineFile {
     let Some(path) = rel_path(path) else {
         return BaselineFile::Absent;
     };
-    match root_dir.read(&path, MAX_FILE_BYTES) {
-        Ok(None) => BaselineFile::Absent,
-        Ok(Some(bytes)) => parse_file(&bytes),
-        Err(error) => BaselineFile::Corrupt(ParseError::without_position(error.to_string())),
-    }
+    let error = match root_dir.read(&path, MAX_FILE_BYTES) {
+        Ok(None) => return BaselineFile::Absent,
+        Ok(Some(bytes)) => match parse_file(&bytes) {
+            BaselineFile::Corrupt(error) => error.to_string(),
+            parsed => return parsed,
+        },
+        Err(error) => format!(" {error}"),
+    };
+    BaselineFile::Corrupt(ParseError::without_position(format!("{}:{error}", path.text())))
 }
 
 /// Parses the content of a baseline file.

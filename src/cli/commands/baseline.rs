@@ -175,7 +175,8 @@ fn print_accepted(response: &AcceptResponse<'_>) -> anyhow::Result<()> {
     let mut out = output::stdout_human();
     writeln!(out, "{}: accepted {} artifacts, tree {hash}", slug.bold(), accepted.artifacts)?;
     if missing > 0 {
-        writeln!(out, "    {missing} missing artifacts are not part of the baseline")?;
+        let are = if missing == 1 { "artifact is" } else { "artifacts are" };
+        writeln!(out, "    {missing} missing {are} not part of the baseline")?;
     }
     Ok(out.flush()?)
 }
@@ -277,7 +278,7 @@ fn print_baseline(detail: &BaselineDetail<'_>) -> anyhow::Result<()> {
     let mut out = output::stdout_human();
     let drift = labels::drift_state_label(detail.drift_state, detail.drift_severity);
     writeln!(out, "{}: {drift}", escape_unprintable(&detail.feature_slug).bold())?;
-    writeln!(out, "{}", escape_unprintable(&detail.detail))?;
+    writeln!(out, "{}", output::printable(&detail.detail))?;
     if let Some(baseline) = &detail.baseline {
         let key = &baseline.baseline_key;
         let artifacts = baseline.artifacts.as_ref().map(|list| list.len().to_string());

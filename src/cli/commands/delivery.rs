@@ -75,7 +75,7 @@ fn format_list(list: &DeliveryList<'_>) -> String {
                 escape_unprintable(event_type),
                 event.tries.to_string().into(),
                 time_text::recent(event.refused_at).into(),
-                format!("{}{retrying}", escape_unprintable(&event.error)).into(),
+                format!("{}{retrying}", output::printable(&event.error)).into(),
             ]);
         }
         text.push('\n');

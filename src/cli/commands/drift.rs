@@ -38,13 +38,13 @@ fn print(drift: &DriftDetail<'_>) -> anyhow::Result<()> {
     let mut out = output::stdout_human();
     let label = labels::drift_state_label(drift.state, drift.severity);
     writeln!(out, "{}: {label}", escape_unprintable(&drift.feature_slug).bold())?;
-    writeln!(out, "{}", escape_unprintable(&drift.detail))?;
+    writeln!(out, "{}", output::printable(&drift.detail))?;
     if !drift.differences.is_empty() {
         let mut table = table::with_headings(&["KIND", "KEY", "PATH", "BASELINE", "NOW", "CHURN"]);
         let hash = |digest: &Option<Digest>| digest.as_ref().map_or("-".into(), labels::short_hash);
         for difference in &*drift.differences {
             table.add_row([
-                difference.kind.to_string(),
+                labels::difference_label(difference.kind).to_owned(),
                 escape_unprintable(&difference.artifact_key).into_owned(),
                 escape_unprintable(&difference.relative_path.text()).into_owned(),
                 hash(&difference.baseline_hash),

@@ -54,7 +54,9 @@ pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<CommandExit> {
         let has_none = scope.root.is_none() && scope.feature.is_none();
         if has_none && roots_below(&args.selection.project).is_empty() {
             // There is no project to scan either: fails with the fix.
-            DaemonConnection::connect(&args.selection.project.socket)?;
+            DaemonConnection::connect(&args.selection.project.socket).context(
+                "the current directory is in no project, and only a daemon knows others",
+            )?;
         }
         return scan_once(args);
     };
@@ -300,7 +302,9 @@ fn scan_projects_once(args: &StatusArgs) -> anyhow::Result<CommandExit> {
             projects.iter().map(|one| args.view().render_project(one, &[], width)).collect();
         output::print_styled(&views.join("\n"))?;
     }
-    note_unwatched(project_args);
+    if targets.iter().all(|target| target.outer_root.is_none()) {
+        note_unwatched(project_args);
+    }
     let mut has_failed = false;
     for error in targets.iter().filter_map(|target| target.discovery_error.as_ref()) {
         output::error(error);

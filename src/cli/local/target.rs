@@ -68,7 +68,7 @@ pub(crate) struct LocalTarget {
     /// False if the path is in no project, and its directory was opened instead.
     pub(crate) is_recognised: bool,
     /// Root of the project that contains a root without features.
-    outer_root: Option<PathBuf>,
+    pub(crate) outer_root: Option<PathBuf>,
     limits: ScanLimits,
 }
 

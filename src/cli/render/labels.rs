@@ -6,7 +6,7 @@ use crate::cli::render::output;
 use crate::core::artifact::ErrorReason;
 use crate::core::diagnostics::SkippedDir;
 use crate::core::digest::Digest;
-use crate::core::drift::{Drift, DriftState, Severity};
+use crate::core::drift::{DifferenceKind, Drift, DriftState, Severity};
 use crate::core::feature::Feature;
 use crate::core::feature_context::Completeness;
 use crate::core::path::{RelPath, escape_unprintable};
@@ -57,6 +57,16 @@ pub(crate) fn drift_state_label(state: Option<DriftState>, level: Option<Severit
     }
 }
 
+/// Returns how an artifact differs from the baseline, in the words of the summary.
+pub(crate) fn difference_label(kind: DifferenceKind) -> &'static str {
+    match kind {
+        DifferenceKind::MissingInLocal => "missing",
+        DifferenceKind::MissingInBaseline => "added",
+        DifferenceKind::Changed => "changed",
+        DifferenceKind::FeatureMissing => "feature missing",
+    }
+}
+
 /// Returns the first five names and the number of the others.
 pub(crate) fn join_truncated(names: &[&str]) -> String {
     const MAX_SHOWN: usize = 5;
@@ -104,7 +114,7 @@ pub(crate) fn presence_label(reason: Option<ErrorReason>, detail: Option<&str>) 
         return "present".green().to_string();
     };
     match detail {
-        Some(detail) => format!("{}: {}", reason.red(), escape_unprintable(detail)),
+        Some(detail) => format!("{}: {}", reason.red(), output::printable(detail)),
         None => reason.red().to_string(),
     }
 }
@@ -157,9 +167,7 @@ pub(crate) fn feature_problems(feature: &Feature) -> Vec<String> {
     if matches!(feature.drift.state, Some(DriftState::Drifted | DriftState::KeyMismatch)) {
         lines.push(feature.drift.detail.clone());
     }
-    let printable =
-        |line: &String| escape_unprintable(&output::without_error_numbers(line)).into_owned();
-    lines.iter().map(printable).collect()
+    lines.iter().map(|line| output::printable(line)).collect()
 }
 
 /// Returns what was done about a file that was to be restored.

@@ -9,6 +9,7 @@ use anstream::{AutoStream, ColorChoice};
 use owo_colors::OwoColorize as _;
 
 use crate::cli::render::pager::{self, PagedStdout};
+use crate::core::error::without_error_numbers;
 use crate::core::path::{escape_unprintable, is_unprintable};
 use crate::wire::json;
 
@@ -113,29 +114,9 @@ pub(crate) fn format_error(text: &str) -> String {
     format!("{} {}", "error:".bold().red(), printable(text))
 }
 
-/// Escapes a message, without the numbers of errors.
-fn printable(text: &str) -> String {
+/// Escapes a message for people, without the numbers of errors.
+pub(crate) fn printable(text: &str) -> String {
     escape_unprintable(&without_error_numbers(text)).into_owned()
-}
-
-/// Removes the numbers of errors of the system, whose texts precede them.
-pub(crate) fn without_error_numbers(text: &str) -> String {
-    const NUMBER: &str = " (os error ";
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once(NUMBER) {
-        out.push_str(before);
-        let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        rest = match after[digits..].strip_prefix(')') {
-            Some(end) if digits > 0 => end,
-            _ => {
-                out.push_str(NUMBER);
-                after
-            }
-        };
-    }
-    out.push_str(rest);
-    out
 }
 
 /// Prints a line to standard error unchanged. Failures are ignored: they cannot be reported.

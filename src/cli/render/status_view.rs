@@ -7,7 +7,8 @@ use owo_colors::OwoColorize as _;
 
 use crate::cli::args::FeatureOrder;
 use crate::cli::evaluation::FeatureCheck;
-use crate::cli::render::{labels, table, time_text};
+use crate::cli::render::{labels, output, table, time_text};
+use crate::core::current_step::StepSource;
 use crate::core::diagnostics::FileError;
 use crate::core::drift::DriftState;
 use crate::core::feature::FeatureWatchState;
@@ -118,7 +119,7 @@ pub(crate) fn project_view(
 }
 
 fn labelled_line(word: &str, text: &str) -> String {
-    format!("  {word}: {}\n", escape_unprintable(text))
+    format!("  {word}: {}\n", output::printable(text))
 }
 
 fn project_header(project: &ProjectStatus<'_>) -> String {
@@ -150,7 +151,7 @@ pub(crate) fn watch_text(watch: &WatchStatus<'_>) -> String {
     let detail = watch
         .detail
         .as_ref()
-        .map(|detail| format!(": {}", escape_unprintable(detail)))
+        .map(|detail| format!(": {}", output::printable(detail)))
         .unwrap_or_default();
     format!("{state}{}{detail}", dirs.dimmed())
 }
@@ -265,12 +266,7 @@ pub(crate) fn feature_view(overview: &Overview<'_>, origin: ViewOrigin) -> Strin
         ),
         (
             "  because",
-            overview
-                .unknown_reason
-                .as_deref()
-                .map(escape_unprintable)
-                .unwrap_or_default()
-                .into_owned(),
+            overview.unknown_reason.as_deref().map(output::printable).unwrap_or_default(),
         ),
         (
             "artifacts",
@@ -293,8 +289,7 @@ pub(crate) fn feature_view(overview: &Overview<'_>, origin: ViewOrigin) -> Strin
         lines.extend(keys.iter().map(|key| (name, escape_unprintable(key).into_owned())));
     }
     lines.push(("baseline", baseline_label(overview)));
-    let step = overview.step.as_deref().map_or("-".into(), escape_unprintable);
-    lines.push(("step", format!("{step} (from: {})", overview.step_source)));
+    lines.push(("step", step_label(overview.step.as_deref(), overview.step_source)));
     if let Some(next) = &overview.next_step {
         let missing: Vec<&str> = overview.next_missing.iter().map(AsRef::as_ref).collect();
         let needs = labels::join_truncated(&missing);
@@ -318,7 +313,7 @@ pub(crate) fn feature_view(overview: &Overview<'_>, origin: ViewOrigin) -> Strin
         ("meta error", &overview.meta_error),
     ] {
         lines.extend(
-            error.iter().map(|error| (name, escape_unprintable(error).yellow().to_string())),
+            error.iter().map(|error| (name, output::printable(error).yellow().to_string())),
         );
     }
     lines.push((
@@ -337,6 +332,21 @@ pub(crate) fn feature_view(overview: &Overview<'_>, origin: ViewOrigin) -> Strin
         text.push_str(&format!("{:<13} {value}\n", name.dimmed()));
     }
     text
+}
+
+/// Returns the current step, and where it comes from.
+fn step_label(step: Option<&str>, source: StepSource) -> String {
+    let Some(step) = step else {
+        return "not known, so all that is required counts".to_owned();
+    };
+    let step = escape_unprintable(step);
+    match source {
+        StepSource::Runtime => format!("{step}, as the runtime reports"),
+        StepSource::Config => format!("{step}, as the configuration states"),
+        StepSource::State => format!("{step}, as the state file states"),
+        StepSource::Files => format!("{step}, as the files show"),
+        StepSource::None => step.into_owned(),
+    }
 }
 
 pub(crate) fn watch_label(watch: FeatureWatchState) -> String {
@@ -400,7 +410,7 @@ pub(crate) fn sink_line(sink: &SinkStatus<'_>) -> Option<String> {
     };
     if let Some(state) = failing {
         let error = sink.last_error.as_deref().unwrap_or("unknown error");
-        parts.push(format!("{state}: {}", escape_unprintable(error)));
+        parts.push(format!("{state}: {}", output::printable(error)));
     }
     if sink.dead_letters > 0 {
         let dead_letters = if sink.dead_letters == 1 { "dead letter" } else { "dead letters" };
@@ -434,7 +444,7 @@ pub(crate) fn problem_line(overview: &Overview<'_>) -> Option<String> {
         Completeness::Unknown if overview.watch == FeatureWatchState::Gone => {}
         Completeness::Unknown => {
             let reason = overview.unknown_reason.as_deref();
-            let reason = reason.map(|why| format!(": {}", escape_unprintable(why)));
+            let reason = reason.map(|why| format!(": {}", output::printable(why)));
             let reason = reason.unwrap_or_default();
             parts.push(format!("completeness {}{reason}", "unknown".yellow()));
         }
@@ -461,7 +471,7 @@ pub(crate) fn problem_line(overview: &Overview<'_>) -> Option<String> {
         state => parts.push(labels::drift_state_label(state, drift.severity)),
     }
     for error in [&overview.meta_error, &overview.step_error].into_iter().flatten() {
-        parts.push(escape_unprintable(error).yellow().to_string());
+        parts.push(output::printable(error).yellow().to_string());
     }
     if parts.is_empty() {
         return None;
@@ -515,4 +525,22 @@ pub(crate) fn problems_view(
         text.push_str(&format!("  no baseline: {names}; {fix}\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn step_is_described_by_its_source_in_words() {
+        for (step, source, expected) in [
+            (None, StepSource::None, "not known, so all that is required counts"),
+            (Some("plan"), StepSource::Runtime, "plan, as the runtime reports"),
+            (Some("plan"), StepSource::Config, "plan, as the configuration states"),
+            (Some("plan"), StepSource::State, "plan, as the state file states"),
+            (Some("a\u{1b}"), StepSource::Files, "a\\u{1b}, as the files show"),
+        ] {
+            assert_eq!(step_label(step, source), expected);
+        }
+    }
 }

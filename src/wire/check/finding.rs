@@ -3,6 +3,7 @@
 use crate::core::artifact::{ErrorReason, RequiredStatus};
 use crate::core::baseline::BaselineScope;
 use crate::core::drift::{Difference, DifferenceKind, DriftState, Severity};
+use crate::core::error::without_error_numbers;
 use crate::core::feature::Feature;
 use crate::core::feature_context::{Completeness, UnknownReason};
 
@@ -184,6 +185,7 @@ impl CheckFinding {
     #[must_use]
     pub fn new(rule: CheckRule, file: String, message: String) -> Self {
         let (level, effect) = (rule.level(), rule.effect());
+        let message = without_error_numbers(&message);
         Self { rule, level, effect, file, line: None, column: None, message }
     }
 

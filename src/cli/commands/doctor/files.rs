@@ -9,6 +9,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use crate::cli::commands::doctor::finding::Findings;
 use crate::cli::commands::doctor::shell::shell_quote;
+use crate::cli::render::labels::size_label;
 use crate::config::{Config, ConfigState, HistoryConfig, UserDirs};
 use crate::core::error::error_chain;
 use crate::engine::offline_projects::{self, StoreSummary};
@@ -122,8 +123,8 @@ pub(crate) fn check_store(findings: &mut Findings, state: &Path) -> Option<Store
     match offline_projects::check(state) {
         Ok(None) => findings.ok(check, "does not exist yet"),
         Ok(Some(health)) => {
-            let (events, size) = (health.events, health.bytes.div_ceil(1 << 10));
-            findings.ok(check, format!("valid: {events} events in the journal, {size} KiB"));
+            let (events, size) = (health.events, size_label(health.bytes));
+            findings.ok(check, format!("valid: {events} events in the journal, {size}"));
             return Some(health);
         }
         Err(error) => findings.error(
@@ -144,8 +145,8 @@ pub(crate) fn check_history(findings: &mut Findings, config: &HistoryConfig, sta
     match ContentReader::new(state).counts() {
         Ok(counts) => {
             let counts = counts.unwrap_or_default();
-            let (versions, size) = (counts.versions, counts.used_bytes.div_ceil(1 << 10));
-            let on = format!("on: {versions} versions of artifacts are stored, {size} KiB");
+            let (versions, size) = (counts.versions, size_label(counts.used_bytes));
+            let on = format!("on: {versions} versions of artifacts are stored, {size}");
             findings.ok(check, on);
         }
         Err(error) => findings.warning(

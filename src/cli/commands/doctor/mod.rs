@@ -25,7 +25,6 @@ use crate::cli::render::output;
 use crate::cli::scope::Scope;
 use crate::cli::user_dirs::user_dirs;
 use crate::config::{Config, LoadedConfig};
-use crate::core::path::escape_unprintable;
 use finding::{Finding, FindingLevel, Findings};
 
 pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<CommandExit> {
@@ -112,9 +111,9 @@ fn print_findings(findings: &[Finding]) -> anyhow::Result<()> {
             FindingLevel::Warning => "warning".yellow().to_string(),
             FindingLevel::Error => "error".red().to_string(),
         };
-        writeln!(out, "{level}: {}: {}", finding.check, escape_unprintable(&finding.message))?;
+        writeln!(out, "{level}: {}: {}", finding.check, output::printable(&finding.message))?;
         if let Some(fix) = &finding.fix {
-            writeln!(out, "    fix: {}", escape_unprintable(fix))?;
+            writeln!(out, "    fix: {}", output::printable(fix))?;
         }
     }
     let count = |level, noun: &str| {
