@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use crate::cli::args::{RangeArgs, WatchArgs};
 use crate::cli::daemon::connection::DaemonConnection;
 use crate::cli::daemon::event_commands::EventCommands;
+use crate::cli::daemon::event_details::EventDetails;
 use crate::cli::daemon::event_range::{EventRange, RangePosition};
-use crate::cli::daemon::line_counts::LineCounts;
 use crate::cli::daemon::watched_roots::WatchedRoots;
 use crate::cli::daemon::{autostart, connection};
 use crate::cli::exit::CommandExit;
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
             }
         };
         drop(client);
-        let mut counts = LineCounts::new(socket.clone());
+        let mut details = EventDetails::new(socket.clone());
         loop {
             match watch.next_event(&mut follower).await? {
                 FollowEvent::Message(message) if message.event == "gap" => {
@@ -98,9 +98,9 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<CommandExit> {
                     follower = Follower::new(&socket, &since);
                 }
                 FollowEvent::Message(message) => match range.position(&message.data)? {
-                    RangePosition::Within => watch.on_message(&message, &mut counts).await?,
+                    RangePosition::Within => watch.on_message(&message, &mut details).await?,
                     RangePosition::Last => {
-                        watch.on_message(&message, &mut counts).await?;
+                        watch.on_message(&message, &mut details).await?;
                         watch.flush_burst()?;
                         watch.out.flush()?;
                         return Ok(CommandExit::Success);
@@ -300,7 +300,7 @@ impl WatchSession {
     async fn on_message(
         &mut self,
         message: &SseMessage,
-        counts: &mut LineCounts,
+        details: &mut EventDetails,
     ) -> anyhow::Result<()> {
         let event: ReceivedEvent = serde_json::from_str(&message.data)?;
         let is_selected = self.root_id.as_ref().is_none_or(|root| *root == event.root_id)
@@ -318,8 +318,8 @@ impl WatchSession {
             writeln!(self.out, "{}", message.data)?;
             return Ok(());
         }
-        let lines = counts.find(&event).await;
-        let formatted = self.states.format(&event, self.prefix).with_lines(lines);
+        let formatted = self.states.format(&event, self.prefix);
+        let formatted = details.complete(&event, formatted).await;
         match &mut self.burst {
             None => writeln!(self.out, "{}", formatted.line())?,
             Some(burst) => {

@@ -3,8 +3,8 @@
 pub(crate) mod autostart;
 pub(crate) mod connection;
 pub(crate) mod event_commands;
+pub(crate) mod event_details;
 pub(crate) mod event_range;
-pub(crate) mod line_counts;
 pub(crate) mod log_file;
 pub(crate) mod query;
 pub(crate) mod root_names;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use owo_colors::OwoColorize as _;
 
-use crate::cli::render::{labels, time_text};
+use crate::cli::render::{labels, output, time_text};
 use crate::core::artifact::{ErrorReason, RequiredStatus};
 use crate::core::drift::{DriftState, Severity};
 use crate::core::event::{
@@ -34,6 +34,8 @@ pub(crate) struct FormattedEvent {
     pub(crate) prefix: String,
     /// What happened.
     pub(crate) text: EventText,
+    /// Slug of the feature if its completeness became unknown: the event does not contain why.
+    unexplained: Option<String>,
 }
 
 /// What happened.
@@ -62,12 +64,32 @@ impl FormattedEvent {
         self
     }
 
+    /// Returns true if completeness became unknown, and the line does not contain why.
+    pub(crate) fn needs_reason(&self) -> bool {
+        self.unexplained.is_some()
+    }
+
+    /// Adds why completeness became unknown, if that is known.
+    pub(crate) fn with_reason(mut self, reason: Option<String>) -> Self {
+        if let (EventText::Feature(line), Some(reason)) = (&mut self.text, reason) {
+            line.push_str(&format!("; because: {}", output::printable(&reason)));
+            self.unexplained = None;
+        }
+        self
+    }
+
     /// Returns prefix and text as one line.
     pub(crate) fn line(&self) -> String {
         let (EventText::Artifact { line: text, .. }
         | EventText::Feature(text)
         | EventText::Unchanged(text)) = &self.text;
-        format!("{}  {text}", self.prefix)
+        match &self.unexplained {
+            Some(slug) => {
+                let slug = escape_unprintable(slug);
+                format!("{}  {text}; `dossierd status {slug}` shows why", self.prefix)
+            }
+            None => format!("{}  {text}", self.prefix),
+        }
     }
 }
 
@@ -105,17 +127,27 @@ impl LastStates {
 
     /// Formats an event and records the state that it contains.
     pub(crate) fn format(&mut self, event: &ReceivedEvent, prefix: LinePrefix) -> FormattedEvent {
+        let mut unexplained = None;
         let text = match event.payload() {
             Some(Payload::ArtifactIndexed(artifact)) => format_indexed(&artifact),
             Some(Payload::ArtifactMissing(artifact)) => format_missing(&artifact),
-            Some(Payload::SnapshotComputed(snapshot)) => self.format_snapshot(event, &snapshot),
+            Some(Payload::SnapshotComputed(snapshot)) => {
+                let (text, became_unknown) = self.format_snapshot(event, &snapshot);
+                unexplained = became_unknown.then(|| event.feature_slug.clone());
+                text
+            }
             Some(Payload::ParityDriftDetected(drift)) => format_drift(&drift),
             None => EventText::Feature(escape_unprintable(&event.event_type).into_owned()),
         };
-        FormattedEvent { prefix: format_prefix(event, prefix), text }
+        FormattedEvent { prefix: format_prefix(event, prefix), text, unexplained }
     }
 
-    fn format_snapshot(&mut self, event: &ReceivedEvent, snapshot: &SnapshotComputed) -> EventText {
+    /// Returns the text, and whether completeness became unknown.
+    fn format_snapshot(
+        &mut self,
+        event: &ReceivedEvent,
+        snapshot: &SnapshotComputed,
+    ) -> (EventText, bool) {
         let now = LastState {
             completeness: snapshot.completeness_status,
             counts: snapshot.artifact_counts,
@@ -141,19 +173,17 @@ impl LastStates {
             text.push_str(&format!("; {}", labels::drift_state_label(now.drift, now.severity)));
         }
         let became_unknown = before.is_none_or(|before| before.completeness != now.completeness);
-        if now.completeness == Completeness::Unknown && became_unknown {
-            let slug = escape_unprintable(&event.feature_slug);
-            text.push_str(&format!("; `dossierd status {slug}` shows why"));
-        }
+        let became_unknown = became_unknown && now.completeness == Completeness::Unknown;
         let visible = |state: LastState| {
             let counts = state.counts;
             let required = (counts.required_present, counts.required);
             (state.completeness, required, state.drift, state.severity)
         };
-        match before {
+        let text = match before {
             Some(before) if visible(before) == visible(now) => EventText::Unchanged(text),
             _ => EventText::Feature(text),
-        }
+        };
+        (text, became_unknown)
     }
 }
 
@@ -225,7 +255,7 @@ fn format_missing(artifact: &ArtifactMissing) -> EventText {
         text.push_str(" (required)");
     }
     if let Some(detail) = &artifact.reason_detail {
-        text.push_str(&format!(": {}", escape_unprintable(detail)));
+        text.push_str(&format!(": {}", output::printable(detail)));
     }
     EventText::Artifact { change: word, line: text }
 }

@@ -62,8 +62,8 @@ fn watch_reports_restored_parity() {
     let restored = live.lines_until("parity restored").join("\n");
     assert!(restored.contains("restored     plan.md (required)"), "{restored}");
     write_file(&project.feature_dir().join("meta.json"), b"{");
-    let unknown = live.lines_until("`dossierd status 001-x` shows why").join("\n");
-    assert!(unknown.contains("now unknown"), "{unknown}");
+    let unknown = live.lines_until("now unknown").join("\n");
+    assert!(unknown.contains("; because: meta.json:1:"), "{unknown}");
     live.interrupt();
 }
 
