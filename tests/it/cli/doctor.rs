@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::systemd::UserManager;
 use crate::support::wait::wait_for;
 use crate::support::{
-    CommandOutput, Project, copy_program, not_run, read_tree, with_program, write_file,
+    CommandOutput, FEATURE, Project, copy_program, not_run, read_tree, with_program, write_file,
 };
 
 /// Runs the doctor in the project; returns its findings.
@@ -259,4 +259,16 @@ fn findings_about_the_service_and_its_hardening() {
          systemctl --user daemon-reload; ! systemctl --user start dossierd.service",
     );
     assert_finding(&found, "error", "service", "failed");
+}
+
+#[test]
+fn features_of_a_project_that_is_not_watched_are_scanned() {
+    let project = Project::complete();
+    assert_finding(&doctor(&project), "ok", "features", "the feature of");
+    let meta = format!("kitty-specs/{FEATURE}/meta.json");
+    let project = project.file(&meta, "{\"mission\": \"researches\"}");
+    let reason = "no manifest for mission `researches`; did you mean `research`?";
+    assert_finding(&doctor(&project), "warning", "feature", reason);
+    let project = project.file(&meta, "{");
+    assert_finding(&doctor(&project), "error", "files", "meta.json");
 }

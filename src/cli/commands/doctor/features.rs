@@ -1,7 +1,14 @@
-//! Checks that the features of the watched projects can be evaluated: manifests, layouts, metadata, steps and
-//! baselines.
+//! Checks that features can be evaluated: manifests, layouts, metadata, steps and baselines. The features of
+//! projects that no daemon watches are scanned for that.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use crate::cli::commands::doctor::finding::{Finding, Findings};
+use crate::cli::local::scanned_status::project_status;
+use crate::cli::local::target::LocalTarget;
 use crate::core::drift::DriftState;
 use crate::core::feature::FeatureWatchState;
 use crate::core::feature_context::Completeness;
@@ -12,21 +19,45 @@ const WARNING_FIX: &str = "change what it names, or leave it: the rest of the fi
 /// Maximum number of features that are listed for one project.
 const MAX_FEATURES: usize = 10;
 
+/// Time limit for the scan of a project.
+const SCAN_TIMEOUT: Duration = Duration::from_secs(10);
+
 pub(super) fn check_features(findings: &mut Findings, status: &Status<'_>) {
-    for project in &status.projects {
-        let found = check_project(project);
-        if found.is_empty() {
-            let message = format!(
-                "the {} features of {} can be evaluated",
-                project.features.len(),
-                project.root
-            );
-            findings.ok("features", message);
-        }
-        for finding in found {
-            findings.add(finding);
-        }
+    for finding in status.projects.iter().flat_map(check_project) {
+        findings.add(finding);
     }
+}
+
+/// Scans a project, and checks its features.
+pub(super) fn scan_features(findings: &mut Findings, root: &Path) {
+    let (sender, scanned) = mpsc::channel();
+    let path = root.to_owned();
+    let scan = move || {
+        // Fails if nobody waits any more.
+        let _ = sender.send(scan_project(&path));
+    };
+    let thread = thread::Builder::new().name("scan".to_owned()).spawn(scan);
+    let Ok(_) = thread else { return };
+    match scanned.recv_timeout(SCAN_TIMEOUT) {
+        Ok(found) => found.into_iter().for_each(|finding| findings.add(finding)),
+        Err(_) => findings.warning(
+            "features",
+            format!("{} was not scanned within {} s", root.display(), SCAN_TIMEOUT.as_secs()),
+            "run `dossierd scan`, which shows how far it is",
+        ),
+    }
+}
+
+/// Scans a project. A root that cannot be opened, and an invalid configuration, are findings of other checks.
+fn scan_project(root: &Path) -> Vec<Finding> {
+    let Ok(target) = LocalTarget::for_layouts(root) else { return Vec::new() };
+    let mut features = Vec::new();
+    if let Err(error) = target.scan(|feature| feature, |feature| features.push(feature)) {
+        let message = format!("cannot scan {}: {error:#}", root.display());
+        return vec![Finding::error("features", message, "correct what it names")];
+    }
+    let diagnostics = target.diagnostics();
+    check_project(&project_status(&target, &features, &diagnostics))
 }
 
 fn check_project(project: &ProjectStatus<'_>) -> Vec<Finding> {
@@ -56,6 +87,13 @@ fn check_project(project: &ProjectStatus<'_>) -> Vec<Finding> {
     if problems.len() > MAX_FEATURES {
         let message = format!("{root}: {} more problems", problems.len() - MAX_FEATURES);
         found.push(Finding::warning("feature", message, "see `dossierd status --problems`"));
+    }
+    if found.is_empty() {
+        let message = match project.features.len() {
+            1 => format!("the feature of {root} can be evaluated"),
+            count => format!("the {count} features of {root} can be evaluated"),
+        };
+        found.push(Finding::ok("features", message));
     }
     found
 }

@@ -79,6 +79,9 @@ fn run_checks(args: &DoctorArgs) -> anyhow::Result<Vec<Finding>> {
         files::check_project(&mut findings, root);
         files::check_file_system(&mut findings, "file system", root, files::FileSystemUse::Watched);
         git::check_gitignore(&mut findings, root);
+        if !daemon.as_ref().is_some_and(|daemon| daemon.roots.contains(root)) {
+            features::scan_features(&mut findings, root);
+        }
     }
     service::check_service(&mut findings, &dirs, daemon.as_ref());
     Ok(findings.all)
