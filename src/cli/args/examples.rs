@@ -34,7 +34,7 @@ pub(super) const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "events",
         &[
-            ("events", "print the whole journal"),
+            ("events", "print the journal of this project"),
             (
                 "events 001-order-page --type artifact_missing",
                 "print what was deleted in a feature",

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::bail;
@@ -27,10 +27,11 @@ use crate::core::path::{escape_bytes, escape_unprintable};
 use crate::wire::cursor::Cursor;
 use crate::wire::events::{Gap, JournalPage, ReceivedEvent};
 use crate::wire::json;
+use crate::wire::status::Status;
 
 pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<CommandExit> {
-    let mut printer = EventPrinter::new(args)?;
     let mut connection = DaemonConnection::connect(&args.project.socket)?;
+    let mut printer = EventPrinter::new(args, &mut connection)?;
     printer.reject_unknown_features(&mut connection)?;
     if args.follow || args.exec.exec.is_some() {
         exit_on_signal_or_closed_pipe("");
@@ -169,6 +170,16 @@ fn follow(
     })
 }
 
+/// Returns the root of the current directory, if the daemon watches it.
+fn current_root(
+    args: &EventsArgs,
+    connection: &mut DaemonConnection,
+) -> anyhow::Result<Option<PathBuf>> {
+    let scope = Scope::resolve(None, &args.project)?;
+    let status: Status<'_> = connection.get_json(&RequestPath::new("/api/status"))?;
+    Ok(if scope.find_project(&status).is_some() { scope.root } else { None })
+}
+
 /// Prints events and records of the stream, and the request that selects them.
 struct EventPrinter {
     out: Box<dyn std::io::Write>,
@@ -183,8 +194,12 @@ struct EventPrinter {
 }
 
 impl EventPrinter {
-    fn new(args: &EventsArgs) -> anyhow::Result<Self> {
-        let mut root = args.project.project.as_deref().map(canonical_root).transpose()?;
+    fn new(args: &EventsArgs, connection: &mut DaemonConnection) -> anyhow::Result<Self> {
+        let mut root = match &args.project.project {
+            Some(root) => Some(canonical_root(root)?),
+            None if args.features.is_empty() => current_root(args, connection)?,
+            None => None,
+        };
         let mut features = Vec::new();
         for name in &args.features {
             let scope = if is_path(name) {

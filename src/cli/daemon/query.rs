@@ -86,8 +86,13 @@ pub(crate) fn finish_with_status(status: &Status<'_>, scope: &Scope) -> CommandE
                 FeatureWatchState::Gone => Some("was removed"),
                 FeatureWatchState::Degraded => Some("exceeds a limit"),
             };
-            let problems = [watch, feature.meta_error.as_deref(), feature.step_error.as_deref()];
-            for line in problems.into_iter().flatten() {
+            // As after a scan.
+            let reason = feature.unknown_reason.as_deref().or(watch);
+            let meta_error = feature.meta_error.as_deref().filter(|error| Some(*error) != reason);
+            let of_step = [feature.step_error.as_deref(), feature.step_warning.as_deref()];
+            let of_progress = feature.progress_error.as_deref();
+            let problems = [reason, meta_error].into_iter().chain(of_step).chain([of_progress]);
+            for line in problems.flatten() {
                 output::warn(&format!("{}: {line}", feature.feature_slug));
             }
         }

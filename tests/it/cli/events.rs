@@ -162,7 +162,9 @@ fn gap_has_only_snapshots_of_the_selected_project_and_feature() {
         assert_eq!(lines[0]["event_type"], "gap");
         lines[1..].iter().map(|line| line["snapshot"]["feature_slug"].clone()).collect()
     };
-    assert_eq!(snapshots(&[]).len(), 3);
+    assert_eq!(snapshots(&[]).len(), 2, "those of the project of the current directory");
+    let outside = project.home();
+    assert_eq!(snapshots(&["-C", outside.to_str().unwrap()]).len(), 3);
     assert_eq!(snapshots(&["--project", second]), [FEATURE]);
     let own = project.root.to_str().unwrap();
     assert_eq!(snapshots(&["--project", own, "002-y"]), ["002-y"]);

@@ -27,5 +27,6 @@ mod status;
 mod terminal;
 #[cfg(feature = "top")]
 mod top;
+mod usability;
 mod verify;
 mod watch;

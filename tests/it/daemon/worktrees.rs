@@ -95,8 +95,14 @@ fn worktrees_are_followed_and_features_that_differ_are_named() {
     git(&project.root, &["worktree", "remove", "--force", root]);
     projects(&daemon, 2);
     assert_eq!(daemon.overview("001-x")["differs_in"], json!([]));
-    let events = project.run_client(&["events", "--json"]).assert_success().stdout;
-    assert!(!events.contains("deleted_after_scan"), "{events}");
+    // In a project, only its own events are printed.
+    let outside = project.home();
+    let events = project.run_client(&["-C", outside.to_str().unwrap(), "events", "--json"]);
+    let events = events.assert_success().stdout;
+    assert!(
+        events.contains("\"project\":\"one\"") && !events.contains("deleted_after_scan"),
+        "{events}"
+    );
     daemon.stop();
 }
 
