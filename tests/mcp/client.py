@@ -65,7 +65,9 @@ async def tools():
         assert "plan.md" in paths and "spec.md" not in paths, missing
         every = await call(client, "next_missing")
         assert [one["feature"] for one in every["features"]] == ["002-y"], every
+        by_path = await client.call_tool("read_artifact", {"feature": FEATURE, "key": "spec.md"})
         result = await client.call_tool("read_artifact", {"feature": FEATURE, "key": "input.spec.main"})
+        assert by_path.content == result.content, by_path
         assert result.content[0].text == (FEATURE_DIR / "spec.md").read_text(), result
         (FEATURE_DIR / "spec.md").write_text("# Other\n")
         drift = await call(client, "drift", feature=FEATURE)
@@ -253,6 +255,8 @@ async def unwatched():
         assert overview["feature_slug"] == FEATURE
         assert (await call(client, "drift", feature=FEATURE))["state"] == "no_baseline"
         result = await client.call_tool("read_artifact", {"feature": FEATURE, "key": "input.spec.main"})
+        by_path = await client.call_tool("read_artifact", {"feature": FEATURE, "key": "spec.md"})
+        assert by_path.content == result.content, by_path
         assert result.content[0].text == "# Spec\n", result
         artifacts = await call(client, "artifacts", feature=FEATURE, missing_only=True)
         assert artifacts["filtered_count"] == 0, artifacts
