@@ -2,9 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::wait::wait_for;
 use super::{Project, not_run, with_program};
+
+/// Number of terminals that were opened.
+static TERMINALS: AtomicU32 = AtomicU32::new(0);
 
 /// A shell in a terminal of its own.
 pub(crate) struct Terminal {
@@ -23,7 +27,10 @@ impl Terminal {
         }
         let mut environment = project.client_command(&[]);
         environment.env("TERM", "xterm-256color").env("LANG", "C.UTF-8");
-        let terminal = Self { socket: project.home().join("tmux.sock"), environment };
+        // Not that of an earlier terminal of the project, whose server may still be ending.
+        let number = TERMINALS.fetch_add(1, Ordering::Relaxed);
+        let socket = project.home().join(format!("tmux-{number}.sock"));
+        let terminal = Self { socket, environment };
         terminal.tmux(&["new-session", "-d", "-x", "80", "-y", "24", "sh"]);
         terminal.tmux(&["set", "-g", "status", "off"]);
         terminal.tmux(&["resize-window", "-x", "80", "-y", "24"]);
