@@ -2,6 +2,7 @@
 //! removed, and why completeness became unknown. The daemon has both a moment after the event, so this waits, and
 //! gives up soon.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -86,7 +87,7 @@ impl EventDetails {
             // It shows the state of the event a moment after the event.
             let overview: Overview<'static> = self.request(&path).await?;
             if overview.completeness_status == Completeness::Unknown {
-                return overview.unknown_reason.map(|reason| reason.into_owned());
+                return overview.unknown_reason.map(Cow::into_owned);
             }
             sleep(POLL_INTERVAL).await;
         }

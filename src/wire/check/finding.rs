@@ -183,9 +183,9 @@ pub struct CheckFinding {
 impl CheckFinding {
     /// Returns a finding about a whole file.
     #[must_use]
-    pub fn new(rule: CheckRule, file: String, message: String) -> Self {
+    pub fn new(rule: CheckRule, file: String, mut message: String) -> Self {
+        message = without_error_numbers(&message);
         let (level, effect) = (rule.level(), rule.effect());
-        let message = without_error_numbers(&message);
         Self { rule, level, effect, file, line: None, column: None, message }
     }
 
