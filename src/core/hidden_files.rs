@@ -91,6 +91,11 @@ impl HiddenFiles {
         self.is_listed = true;
     }
 
+    /// Records that something that was missing in the listing was not checked.
+    pub fn on_unchecked(&mut self) {
+        self.is_listed = false;
+    }
+
     /// The mount points around the feature when nothing of it was hidden.
     #[must_use]
     pub fn known(&self) -> &MountPoints {

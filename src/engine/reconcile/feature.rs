@@ -461,6 +461,7 @@ impl FeatureState {
             PathState::FeatureUnavailable => {
                 // What became of it is decided for all of its files at once; they stay as they are.
                 self.work.forget(path);
+                self.hidden.on_unchecked();
                 followups.push(Followup::ListWhenFound);
             }
             PathState::Unstable => {

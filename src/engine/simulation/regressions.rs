@@ -462,6 +462,13 @@ pub(super) fn regressions() -> Vec<History> {
             Step(UnmountBelow(0), Run(0)),
             Step(MountBelow(At(0, 1)), Run(160)),
         ],
+        // The feature was removed below the mount before all that was missing in its listing was checked.
+        vec![
+            Step(Write(At(0, 14), Large, Close::Yes), Run(57)),
+            Step(MountBelow(At(0, 13)), Run(0)),
+            Step(Write(At(0, 6), Large, Close::Yes), Run(20)),
+            Step(Remove(At(0, 13)), Run(199)),
+        ],
     ];
     let silent = vec![
         // A feature that returned with an unmount before it was evaluated.
