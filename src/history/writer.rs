@@ -32,7 +32,7 @@ use crate::engine::read_model::{
 };
 use crate::engine::runtime::{EngineHandle, ProjectCalls};
 use crate::store::history::{
-    ContentStore, FrameEncoder, LatestVersion, NotStored, PurgeResult, PurgeSelector,
+    ContentStore, FrameEncoder, LatestVersion, NotStored, OtherNamed, PurgeResult, PurgeSelector,
     VersionChange, VersionContent, VersionRecord, VersionedFile,
 };
 use crate::store::{EventFilter, Journal, JournalReader, StoreError};
@@ -783,10 +783,10 @@ impl WriterThread {
         };
         let Some(replaced) = replaced else {
             // Tried again with the next event.
-            return store.add_named(root_id, slug, &hashes);
+            return store.name_contents(root_id, slug, &hashes, OtherNamed::Keep);
         };
         hashes.extend(replaced);
-        store.set_named(root_id, slug, &hashes)?;
+        store.name_contents(root_id, slug, &hashes, OtherNamed::Forget)?;
         self.named.insert(key, fingerprint);
         Ok(())
     }

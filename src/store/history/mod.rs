@@ -119,6 +119,15 @@ impl VersionContent {
     }
 }
 
+/// What becomes of the other contents that the baselines of a feature name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtherNamed {
+    /// They are not named any more.
+    Forget,
+    /// They stay.
+    Keep,
+}
+
 /// The newest version of a file, as far as a writer needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LatestVersion {
@@ -387,44 +396,36 @@ impl ContentStore {
             .map_err(write_error("rename the history of a feature", &self.path))
     }
 
-    /// Replaces the contents that the baselines of a feature name, which are evicted last.
+    /// Records contents that the baselines of a feature name, which are evicted last: these alone, or these
+    /// as well.
     ///
     /// # Errors
     /// [`StoreError::Write`], [`StoreError::Corrupt`].
-    pub fn set_named(
+    pub fn name_contents(
         &mut self,
         root_id: &str,
         feature: &FeatureSlug,
         hashes: &[Digest],
+        others: OtherNamed,
     ) -> Result<(), StoreError> {
         let write = |connection: &mut Connection| {
             let transaction = connection.transaction()?;
-            transaction.execute(
-                "DELETE FROM named WHERE root_id = ?1 AND feature = ?2",
-                [root_id, feature.as_str()],
+            if others == OtherNamed::Forget {
+                transaction.execute(
+                    "DELETE FROM named WHERE root_id = ?1 AND feature = ?2",
+                    [root_id, feature.as_str()],
+                )?;
+            }
+            let mut insert = transaction.prepare_cached(
+                "INSERT OR IGNORE INTO named (root_id, feature, hash) VALUES (?1, ?2, ?3)",
             )?;
-            insert_named(&transaction, root_id, feature, hashes)?;
+            for hash in hashes {
+                insert.execute(params![root_id, feature.as_str(), &hash.as_bytes()[..]])?;
+            }
+            drop(insert);
             transaction.commit()
         };
-        write(&mut self.connection).map_err(write_error(NAME_ACTION, &self.path))
-    }
-
-    /// Adds to the contents that the baselines of a feature name.
-    ///
-    /// # Errors
-    /// [`StoreError::Write`], [`StoreError::Corrupt`].
-    pub fn add_named(
-        &mut self,
-        root_id: &str,
-        feature: &FeatureSlug,
-        hashes: &[Digest],
-    ) -> Result<(), StoreError> {
-        let write = |connection: &mut Connection| {
-            let transaction = connection.transaction()?;
-            insert_named(&transaction, root_id, feature, hashes)?;
-            transaction.commit()
-        };
-        write(&mut self.connection).map_err(write_error(NAME_ACTION, &self.path))
+        write(&mut self.connection).map_err(write_error("store what a baseline names", &self.path))
     }
 
     /// Returns true if the baselines of a feature name contents.
@@ -460,23 +461,6 @@ impl ContentStore {
     pub fn must_reopen(error: &StoreError) -> bool {
         error.is_corrupt() || error.is_disk_failure()
     }
-}
-
-const NAME_ACTION: &str = "store what a baseline names";
-
-fn insert_named(
-    transaction: &Transaction<'_>,
-    root_id: &str,
-    feature: &FeatureSlug,
-    hashes: &[Digest],
-) -> rusqlite::Result<()> {
-    let mut insert = transaction.prepare_cached(
-        "INSERT OR IGNORE INTO named (root_id, feature, hash) VALUES (?1, ?2, ?3)",
-    )?;
-    for hash in hashes {
-        insert.execute(params![root_id, feature.as_str(), &hash.as_bytes()[..]])?;
-    }
-    Ok(())
 }
 
 fn latest_row(connection: &Connection, file: i64) -> rusqlite::Result<Option<LatestRow>> {

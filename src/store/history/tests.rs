@@ -131,7 +131,7 @@ fn thinning_leaves_gaps_that_are_known_as_such() {
     let text = |n: i64| format!("version {n}\n").into_bytes();
     let all = (1..=100_i64).map(|n| current("a", n.unsigned_abs(), n * minute, &text(n))).collect();
     store.record(all, 100).unwrap();
-    store.set_named("r", &slug("001-a"), &[Digest::of(&text(2))]).unwrap();
+    store.name_contents("r", &slug("001-a"), &[Digest::of(&text(2))], OtherNamed::Forget).unwrap();
     assert_eq!(store.thin(0, 10, at(100 * minute), MAX_AGE).unwrap(), Some(1));
     assert_eq!(store.thin(1, 10, at(100 * minute), MAX_AGE).unwrap(), None);
     let found = versions(&store, "a");
@@ -143,7 +143,7 @@ fn thinning_leaves_gaps_that_are_known_as_such() {
     assert!(found[3].end.unwrap().is_known && found[4].lines.is_some());
     assert_eq!(store.counts().unwrap().contents, seqs.len() as u64);
     // Without a name, and long after its end.
-    store.set_named("r", &slug("001-a"), &[]).unwrap();
+    store.name_contents("r", &slug("001-a"), &[], OtherNamed::Forget).unwrap();
     store.record(vec![ended("a", 200, 101 * minute, VersionChange::Deleted)], 200).unwrap();
     let later = at(101 * minute + i64::try_from((MAX_AGE + DAY).as_millis()).unwrap());
     store.thin(0, 10, later, MAX_AGE).unwrap();
@@ -158,7 +158,9 @@ fn full_store_spares_newest_and_named_versions_of_other_files() {
     store.record(vec![current("old", 1, 1, &noise(1, 20_000))], 1).unwrap();
     store.record(vec![current("accepted", 2, 2, &noise(2, 20_000))], 2).unwrap();
     store.record(vec![current("accepted", 3, 3, b"replaced")], 3).unwrap();
-    store.set_named("r", &slug("001-a"), &[Digest::of(&noise(2, 20_000))]).unwrap();
+    store
+        .name_contents("r", &slug("001-a"), &[Digest::of(&noise(2, 20_000))], OtherNamed::Forget)
+        .unwrap();
     let max = 1 << 20;
     for n in 4..200_u64 {
         store.record(vec![current("log", n, n.cast_signed(), &noise(n, 20_000))], n).unwrap();
