@@ -603,7 +603,9 @@ impl ProjectState {
         let stat = match kind {
             HintKind::MovedTo | HintKind::MovedToModified => true,
             HintKind::Modified => !within || may_be_feature,
-            HintKind::CloseWrite | HintKind::DirCreated | HintKind::Removed => false,
+            // What was removed may be back, or have been at its path before.
+            HintKind::Removed => within,
+            HintKind::CloseWrite | HintKind::DirCreated => false,
         };
         if forget == Forget::No && !stat && !removed && !may_be_feature {
             return self.on_inspected(&relative, kind, Inspection::default(), now);
@@ -780,12 +782,12 @@ impl ProjectState {
         if is_hidden || self.settings.ignore.configured().is_match(path) {
             return;
         }
+        let removed = kind == HintKind::Removed || kind.is_moved_to();
         let is_directory = kind == HintKind::DirCreated
-            || kind.is_moved_to() && found.file_kind == Some(HintFileKind::Directory);
+            || removed && found.file_kind == Some(HintFileKind::Directory);
         if is_directory {
             return self.list(slug, Some(path.clone()), RescanMode::REWATCH);
         }
-        let removed = kind == HintKind::Removed || kind.is_moved_to();
         // Of a directory that may have documents, only what was below it.
         if !removed && documents.is_some_and(|set| !set.has_file(path)) {
             return;

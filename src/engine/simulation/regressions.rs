@@ -469,6 +469,17 @@ pub(super) fn regressions() -> Vec<History> {
             Step(Write(At(0, 6), Large, Close::Yes), Run(20)),
             Step(Remove(At(0, 13)), Run(199)),
         ],
+        // A directory whose watch was refused is reported as removed by an event of what was mounted there.
+        vec![
+            Step(HoldEvents, Run(0)),
+            Step(Sync(0), Run(0)),
+            Step(Write(At(0, 3), Small, Close::Yes), Run(1547)),
+            Step(MountBelow(At(0, 2)), Run(0)),
+            Step(LimitWatches(4), Run(0)),
+            Step(Replace(At(0, 3)), Run(0)),
+            Step(UnmountBelow(0), Run(0)),
+            Step(Remove(At(0, 3)), Run(0)),
+        ],
     ];
     let silent = vec![
         // A feature that returned with an unmount before it was evaluated.
