@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::mounts::MountPoints;
+use super::mounts::{MountPoint, MountPoints, StoredMount};
 use super::path::RelPath;
 
 /// What mounts hide of a feature. Paths are relative to the root of the project.
@@ -34,7 +34,7 @@ pub struct FilesOnMounts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct FoundFile {
     /// The mount that held it; `None` is the file system of the root.
-    mount: Option<(RelPath, u32)>,
+    mount: Option<(RelPath, MountPoint)>,
     /// Its mount went since. What is mounted there later may be another file system.
     is_mount_gone: bool,
     /// There was a file at its path before, which the mount hid.
@@ -80,7 +80,8 @@ impl HiddenFiles {
     fn note_gone_mounts(&mut self, changed: &[RelPath]) {
         for (path, found) in &mut self.files.found {
             let is_changed = found.mount.as_ref().is_some_and(|(at, _)| changed.contains(at));
-            let is_other = is_changed || found.mount != self.present.mount_of(path);
+            let is_other =
+                is_changed || !is_same(found.mount.as_ref(), self.present.mount_of(path));
             self.is_unstored |= is_other && !found.is_mount_gone;
             found.is_mount_gone |= is_other;
         }
@@ -181,22 +182,30 @@ impl HiddenFiles {
     }
 }
 
+/// Returns true if two mounts are the same; `None` is that of the root.
+fn is_same(one: Option<&(RelPath, MountPoint)>, other: Option<(RelPath, MountPoint)>) -> bool {
+    match (one, other) {
+        (Some((at, one)), Some((of, other))) => *at == of && one.agrees_with(other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
 /// The mount of a file that was found, whether that went since, and whether it hides a file.
-type StoredFound = (Option<(String, u32)>, bool, bool);
+type StoredFound = (Option<(String, StoredMount)>, bool, bool);
 
 /// The stored form. Paths are in the form of [`RelPath::text`].
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum StoredFiles {
     Current {
-        known: BTreeMap<String, u32>,
+        known: BTreeMap<String, StoredMount>,
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         found: BTreeMap<String, StoredFound>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         hidden: Vec<String>,
     },
     /// Only what is known: of version 0.1.0.
-    Known(BTreeMap<String, u32>),
+    Known(BTreeMap<String, StoredMount>),
 }
 
 impl FilesOnMounts {
@@ -210,11 +219,12 @@ impl FilesOnMounts {
     #[must_use]
     pub fn to_text(&self) -> String {
         let found = self.found.iter().map(|(path, found)| {
-            let mount = found.mount.as_ref().map(|(at, depth)| (at.text().into_owned(), *depth));
+            let mount = found.mount.as_ref();
+            let mount = mount.map(|(at, mount)| (at.text().into_owned(), (*mount).into()));
             (path.text().into_owned(), (mount, found.is_mount_gone, found.hides_file))
         });
         let stored = StoredFiles::Current {
-            known: self.known.to_texts(),
+            known: self.known.to_stored(),
             found: found.collect(),
             hidden: self.hidden.iter().map(|path| path.text().into_owned()).collect(),
         };
@@ -231,14 +241,14 @@ impl FilesOnMounts {
         let path = |text: &str| RelPath::from_text(text).ok();
         let found = found.iter().map(|(at, (mount, is_mount_gone, hides_file))| {
             let mount = match mount {
-                Some((point, depth)) => Some((path(point)?, *depth)),
+                Some((point, stored)) => Some((path(point)?, (*stored).into())),
                 None => None,
             };
             let (is_mount_gone, hides_file) = (*is_mount_gone, *hides_file);
             Some((path(at)?, FoundFile { mount, is_mount_gone, hides_file }))
         });
         Some(Self {
-            known: MountPoints::from_texts(&known)?,
+            known: MountPoints::from_stored(&known)?,
             found: found.collect::<Option<_>>()?,
             hidden: hidden.iter().map(|at| path(at)).collect::<Option<_>>()?,
         })
@@ -257,7 +267,7 @@ mod tests {
     fn points(points: &[&str]) -> MountPoints {
         let mount = Mount { depth: 1, ..Mount::default() };
         let points = points.iter().map(|point| (path(point), mount)).collect();
-        Mounts { points, changes: 0 }.around(None)
+        Mounts { points, ..Mounts::default() }.around(None)
     }
 
     fn known(known: &[&str], present: &[&str]) -> HiddenFiles {
@@ -362,6 +372,25 @@ mod tests {
     }
 
     #[test]
+    fn another_file_system_in_place_of_a_mount_is_noticed_after_a_restart() {
+        let on_device = |device| {
+            let points = [(path("a"), Mount { depth: 1, device, ..Mount::default() })].into();
+            let boot = Some(uuid::Uuid::from_u128(1));
+            Mounts { points, boot, ..Mounts::default() }.around(None)
+        };
+        let mut files = HiddenFiles::new(points(&[]));
+        files.set_present(on_device(1), &[]);
+        let file = path("a/new");
+        files.on_found(&file, false);
+        let text = files.unstored().unwrap().to_text();
+        for (device, expected) in [(1, Disappearance::Deleted), (2, Disappearance::Unmounted)] {
+            let stored = FilesOnMounts::parse(&text).unwrap();
+            let restarted = HiddenFiles::restored(stored, on_device(device));
+            assert_eq!(restarted.explain(&file), expected, "{device}");
+        }
+    }
+
+    #[test]
     fn only_changes_are_stored_again() {
         let mut files = HiddenFiles::new(points(&["a"]));
         assert!(files.unstored().is_some(), "it is new");
@@ -390,7 +419,9 @@ mod tests {
     #[test]
     fn what_an_older_version_stored_is_what_was_known() {
         let stored = FilesOnMounts::parse(r#"{"a":1,"known":2}"#).unwrap();
-        assert_eq!(stored.known.to_texts(), [("a".to_owned(), 1), ("known".to_owned(), 2)].into());
+        let known = [("a", 1), ("known", 2)];
+        let known = known.map(|(at, depth)| (at.to_owned(), StoredMount::Depth(depth)));
+        assert_eq!(stored.known.to_stored(), known.into());
         assert!(!stored.is_on_root() && stored.hidden.is_empty() && stored.found.is_empty());
         assert_eq!(FilesOnMounts::parse("specs"), None);
     }

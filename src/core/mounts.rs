@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
 use super::path::RelPath;
 
 /// What is mounted at a mount point.
@@ -26,6 +29,8 @@ pub struct Mounts {
     /// Number of changes of the mount table until then. What was found before the last change may be of
     /// another file system.
     pub changes: u64,
+    /// Identifies the run of the system, if that is known: in another one devices have other numbers.
+    pub boot: Option<Uuid>,
 }
 
 /// The mount points on the way to a directory and below it. Two files are on the same mount if they have
@@ -35,17 +40,53 @@ pub struct MountPoints(BTreeMap<RelPath, MountPoint>);
 
 /// What is mounted at a mount point, as far as that outlives a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct MountPoint {
+pub(super) struct MountPoint {
     depth: u32,
-    /// `None` of what was stored: a device can have another number after a restart of the system.
-    device: Option<u64>,
+    /// `None` if an older version stored it.
+    device: Option<Device>,
+}
+
+/// A device; its number is comparable within a run of the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Device {
+    number: u64,
+    boot: Option<Uuid>,
 }
 
 impl MountPoint {
-    fn agrees_with(self, other: Self) -> bool {
-        let is_other_device =
-            self.device.is_some_and(|device| other.device.is_some_and(|of| of != device));
-        self.depth == other.depth && !is_other_device
+    pub(super) fn agrees_with(self, other: Self) -> bool {
+        let devices = self.device.zip(other.device);
+        let is_other =
+            devices.is_some_and(|(one, of)| one.boot == of.boot && one.number != of.number);
+        self.depth == other.depth && !is_other
+    }
+}
+
+/// The stored form of what is mounted at a mount point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum StoredMount {
+    /// Number of file systems; number of the uppermost device, and in which run of the system.
+    OnDevice(u32, u64, Uuid),
+    /// Only the number of file systems: without a known run of the system, and from older versions.
+    Depth(u32),
+}
+
+impl From<MountPoint> for StoredMount {
+    fn from(MountPoint { depth, device }: MountPoint) -> Self {
+        let device = device.and_then(|device| Some((device.number, device.boot?)));
+        device.map_or(Self::Depth(depth), |(number, boot)| Self::OnDevice(depth, number, boot))
+    }
+}
+
+impl From<StoredMount> for MountPoint {
+    fn from(stored: StoredMount) -> Self {
+        match stored {
+            StoredMount::OnDevice(depth, number, boot) => {
+                Self { depth, device: Some(Device { number, boot: Some(boot) }) }
+            }
+            StoredMount::Depth(depth) => Self { depth, device: None },
+        }
     }
 }
 
@@ -54,7 +95,10 @@ impl Mounts {
     #[must_use]
     pub fn around(&self, dir: Option<&RelPath>) -> MountPoints {
         let around = self.points.iter().filter(|(point, _)| is_around(point, dir));
-        let found = |mount: &Mount| MountPoint { depth: mount.depth, device: Some(mount.device) };
+        let found = |mount: &Mount| MountPoint {
+            depth: mount.depth,
+            device: Some(Device { number: mount.device, boot: self.boot }),
+        };
         MountPoints(around.map(|(point, mount)| (point.clone(), found(mount))).collect())
     }
 
@@ -108,11 +152,9 @@ impl MountPoints {
         }
     }
 
-    /// Returns the mount point of the file system that holds a path, and how many are mounted there; `None` is
-    /// that of the root.
-    #[must_use]
-    pub fn mount_of(&self, path: &RelPath) -> Option<(RelPath, u32)> {
-        self.find(path).map(|(point, mount)| (point.clone(), mount.depth))
+    /// Returns the mount that holds a path; `None` is that of the root.
+    pub(super) fn mount_of(&self, path: &RelPath) -> Option<(RelPath, MountPoint)> {
+        self.find(path).map(|(point, mount)| (point.clone(), *mount))
     }
 
     fn find(&self, path: &RelPath) -> Option<(&RelPath, &MountPoint)> {
@@ -120,19 +162,17 @@ impl MountPoints {
         points.find(|(point, _)| *point == path || path.is_below(point))
     }
 
-    /// Returns the mount points as text; [`MountPoints::from_texts`] reads it.
-    #[must_use]
-    pub fn to_texts(&self) -> BTreeMap<String, u32> {
-        self.0.iter().map(|(at, mount)| (at.text().into_owned(), mount.depth)).collect()
+    /// Returns the stored form; [`MountPoints::from_stored`] reads it.
+    pub(super) fn to_stored(&self) -> BTreeMap<String, StoredMount> {
+        self.0.iter().map(|(at, mount)| (at.text().into_owned(), (*mount).into())).collect()
     }
 
-    /// Reads what [`MountPoints::to_texts`] returned; `None` if one is not a path.
-    #[must_use]
-    pub fn from_texts(texts: &BTreeMap<String, u32>) -> Option<Self> {
-        let parse = |(at, depth): (&String, &u32)| {
-            Some((RelPath::from_text(at).ok()?, MountPoint { depth: *depth, device: None }))
+    /// Reads what [`MountPoints::to_stored`] returned; `None` if one is not a path.
+    pub(super) fn from_stored(stored: &BTreeMap<String, StoredMount>) -> Option<Self> {
+        let parse = |(at, mount): (&String, &StoredMount)| {
+            Some((RelPath::from_text(at).ok()?, (*mount).into()))
         };
-        texts.iter().map(parse).collect::<Option<_>>().map(Self)
+        stored.iter().map(parse).collect::<Option<_>>().map(Self)
     }
 }
 
@@ -147,7 +187,7 @@ mod tests {
     fn mounts(points: &[(&str, u32)]) -> Mounts {
         let mount = |depth| Mount { depth, ..Mount::default() };
         let points = points.iter().map(|(point, depth)| (path(point), mount(*depth)));
-        Mounts { points: points.collect(), changes: 0 }
+        Mounts { points: points.collect(), changes: 0, boot: Some(Uuid::from_u128(1)) }
     }
 
     #[test]
@@ -175,10 +215,26 @@ mod tests {
         let one = mounts(&[("a", 1)]);
         let mut other = one.clone();
         other.points.get_mut(&path("a")).unwrap().device = 7;
-        let stored = MountPoints::from_texts(&one.around(None).to_texts()).unwrap();
-        let (one, other, file) = (one.around(None), other.around(None), path("a/b"));
-        assert!(!one.agree_on(&other, &file) && !other.agree_on(&one, &file));
-        assert!(stored.agree_on(&one, &file) && other.agree_on(&stored, &file));
+        let (now, file) = (one.around(None), path("a/b"));
+        assert!(!now.agree_on(&other.around(None), &file));
+        assert!(!other.around(None).agree_on(&now, &file));
+        let stored = MountPoints::from_stored(&now.to_stored()).unwrap();
+        assert_eq!(stored, now);
+        // Of another run of the system, of one that is not known, and of a version that did not store devices.
+        other.boot = Some(Uuid::from_u128(2));
+        assert!(stored.agree_on(&other.around(None), &file));
+        other.boot = None;
+        let unknown = MountPoints::from_stored(&other.around(None).to_stored()).unwrap();
+        for stored in [
+            unknown,
+            MountPoints::from_stored(&[("a".to_owned(), StoredMount::Depth(1))].into()).unwrap(),
+        ] {
+            assert!(stored.agree_on(&now, &file) && now.agree_on(&stored, &file));
+        }
+        let (one, other) = (now, {
+            other.boot = one.boot;
+            other.around(None)
+        });
         assert_eq!(other.why_hidden(&one, &file), "another file system is mounted at a");
     }
 
@@ -186,15 +242,16 @@ mod tests {
     fn mount_points_around_a_directory_are_on_its_way_or_below() {
         let all = mounts(&[("specs", 1), ("specs/a/contracts", 2), ("specs/b", 1), ("x", 1)]);
         let around = |dir: &str| {
-            let texts = all.around(Some(&path(dir))).to_texts().into_iter();
-            texts.map(|(at, depth)| format!("{at} {depth}")).collect::<Vec<_>>()
+            let points = all.around(Some(&path(dir))).0.into_iter();
+            points.map(|(at, mount)| format!("{} {}", at.text(), mount.depth)).collect::<Vec<_>>()
         };
         assert_eq!(around("specs/a"), ["specs 1", "specs/a/contracts 2"]);
         assert_eq!(around("specs/b"), ["specs 1", "specs/b 1"]);
         assert!(around("y").is_empty());
-        let texts = all.around(None).to_texts();
-        assert_eq!(MountPoints::from_texts(&texts).unwrap().to_texts(), texts);
-        assert_eq!(MountPoints::from_texts(&[("../x".to_owned(), 1)].into()), None);
+        let stored = all.around(None).to_stored();
+        assert_eq!(MountPoints::from_stored(&stored), Some(all.around(None)));
+        let outside = [("../x".to_owned(), StoredMount::Depth(1))].into();
+        assert_eq!(MountPoints::from_stored(&outside), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use uuid::Uuid;
 
 use super::remote_fs::remote_fs_by_type;
 use crate::core::mounts::{Mount, Mounts};
@@ -21,7 +22,10 @@ const MOUNT_TABLE: &str = "/proc/self/mountinfo";
 
 /// The mount table, which is read again only when it has changed.
 #[derive(Debug)]
-pub struct MountTable(Mutex<Table>);
+pub struct MountTable {
+    boot: Option<Uuid>,
+    table: Mutex<Table>,
+}
 
 #[derive(Debug)]
 struct Table {
@@ -35,14 +39,14 @@ struct Table {
 }
 
 impl MountTable {
-    /// Opens and reads the mount table.
+    /// Opens and reads the mount table. `boot` identifies the run of the system, if that is known.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn open() -> io::Result<Self> {
+    pub fn open(boot: Option<Uuid>) -> io::Result<Self> {
         let mut file = File::open(MOUNT_TABLE)?;
         let mounts = Arc::new(read(&mut file)?);
-        Ok(Self(Mutex::new(Table { file, mounts, changes: 0, is_stale: false })))
+        Ok(Self { boot, table: Mutex::new(Table { file, mounts, changes: 0, is_stale: false }) })
     }
 
     /// Returns what is mounted below `root` now.
@@ -51,7 +55,7 @@ impl MountTable {
     /// If the mount table cannot be read.
     pub fn below(&self, root: &Path) -> io::Result<Mounts> {
         let (mounts, changes) = {
-            let mut table = lock(&self.0);
+            let mut table = lock(&self.table);
             table.update()?;
             (Arc::clone(&table.mounts), table.changes)
         };
@@ -61,7 +65,7 @@ impl MountTable {
             let relative = point.strip_prefix(root).ok()?;
             Some((RelPath::new(relative.as_os_str().as_bytes()).ok()?, *mount))
         });
-        Ok(Mounts { points: relative.collect(), changes })
+        Ok(Mounts { points: relative.collect(), changes, boot: self.boot })
     }
 }
 
@@ -242,7 +246,7 @@ mod tests {
 
     #[test]
     fn present_mounts_are_read_once_until_they_change() {
-        let table = MountTable::open().unwrap();
+        let table = MountTable::open(None).unwrap();
         let mounts = table.below(Path::new("/")).unwrap();
         assert!(mounts.points.keys().any(|point| point.as_bytes() == b"proc"), "{mounts:?}");
         let inside = table.below(Path::new("/proc/nowhere")).unwrap();

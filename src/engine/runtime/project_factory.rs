@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tracing::warn;
+use uuid::Uuid;
 
 use super::watched_project::{WatchSettings, WatchedProject};
 use crate::config::Config;
@@ -20,6 +21,7 @@ use crate::engine::reconcile::feature::StoredFeature;
 use crate::engine::settings::{debounce_times, limits, settings};
 use crate::project::Machine;
 use crate::scan::MountTable;
+use crate::store::boot_id;
 use crate::watch::{AncestorWatcher, HintSink, RootWatcher, ShardPool};
 
 /// What all projects are started with.
@@ -66,7 +68,7 @@ impl ProjectFactory {
         let ancestors = ancestors.inspect_err(
             |error| warn!(%error, "cannot watch the parent directories of project roots"),
         );
-        let mount_table = MountTable::open()
+        let mount_table = MountTable::open(Uuid::parse_str(&boot_id()).ok())
             .inspect_err(|error| warn!(%error, "cannot read what is mounted below project roots"));
         Self {
             config,

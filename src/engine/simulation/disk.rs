@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use uuid::Uuid;
+
 use super::history::root;
 use crate::core::artifact::FileSignature;
 use crate::core::mounts::{Mount, Mounts};
@@ -402,7 +404,7 @@ impl Disk {
             let below = point.strip_prefix(root).ok()?.to_str()?;
             Some((RelPath::new(below.as_bytes()).ok()?, *mount))
         });
-        Mounts { points: points.collect(), changes: self.mount_changes }
+        Mounts { points: points.collect(), changes: self.mount_changes, boot: Some(Uuid::nil()) }
     }
 
     /// Shows again what was mounted over. The kernel removes the watches of what was mounted, with

@@ -480,6 +480,18 @@ pub(super) fn regressions() -> Vec<History> {
             Step(UnmountBelow(0), Run(0)),
             Step(Remove(At(0, 3)), Run(0)),
         ],
+        // The project did not respond, and meanwhile another file system was mounted in place of the one that
+        // held the feature.
+        vec![
+            Step(Write(At(0, 3), Small, Close::No), Run(62)),
+            Step(MountBelow(At(0, 1)), Wait),
+            Step(Write(At(0, 3), Large, Close::Yes), Run(0)),
+            Step(HoldEffects, Run(36)),
+            Step(TimeOutEffect(0), Run(0)),
+            Step(UnmountBelow(0), Run(0)),
+            Step(MountBelow(At(0, 8)), Run(0)),
+            Step(ReleaseEffects, Run(0)),
+        ],
     ];
     let silent = vec![
         // A feature that returned with an unmount before it was evaluated.
