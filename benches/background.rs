@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 
-use live_daemon::{Daemon, Timings, ms};
+use live_daemon::{Daemon, Timings, ms, write_config};
 use project::promise;
 
 /// Time in which pauses between attempts grow.
@@ -66,7 +66,7 @@ fn bench_idle(dir: &Path) -> anyhow::Result<()> {
     for number in 0..DEAD_ROOTS {
         config += &format!("  - path: {}\n", dir.join(format!("dead{number}")).display());
     }
-    write(&home.join("config/dossierd/config.yaml"), config.as_bytes())?;
+    write_config(&home, &config)?;
     let state = home.join("state");
     fs::create_dir_all(&state)?;
     let mut mount = Command::new("mount");
@@ -140,7 +140,7 @@ fn bench_logs(dir: &Path) -> anyhow::Result<()> {
         write(&path, &vec![b'x'; usize::try_from(size)?])?;
     }
     let config = format!("projects:\n  - path: {}\n", busy.display());
-    write(&home.join("config/dossierd/config.yaml"), config.as_bytes())?;
+    write_config(&home, &config)?;
     let (daemon, _) = Daemon::start(&home, &quiet)?;
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {

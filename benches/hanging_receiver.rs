@@ -12,7 +12,7 @@ use anyhow::{Context as _, ensure};
 use dossierd::core::digest::Digest;
 use dossierd::store::Store;
 
-use super::live_daemon::{Daemon, Subscriber, Timings, ms};
+use super::live_daemon::{Daemon, Subscriber, Timings, ms, write_config};
 
 /// Number of waiting events.
 const QUEUED: u64 = 100_000;
@@ -89,8 +89,7 @@ impl Side {
             store.commit(changes, SystemTime::now().into())?;
         }
         store.close()?;
-        fs::create_dir_all(home.join("config/dossierd"))?;
-        fs::write(home.join("config/dossierd/config.yaml"), config)?;
+        write_config(home, config)?;
         let root = home.join("project");
         let feature = root.join("kitty-specs/001-a");
         fs::create_dir_all(&feature)?;

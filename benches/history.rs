@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
-use live_daemon::{Daemon, Timings, ms};
+use live_daemon::{Daemon, Timings, configure_history, ms};
 use project::{FILES, Source, files, markdown, promise};
 
 /// Number of runs with and without the history, and of edits in each.
@@ -100,10 +100,9 @@ fn relative_size(source: &Source, dir: &Path) -> anyhow::Result<f64> {
 fn measure(source: &Source, dir: &Path, is_on: bool, figures: &mut Figures) -> anyhow::Result<()> {
     let (home, root) = (dir.join("home"), dir.join("project"));
     source.repeat(&root)?;
-    let config = home.join(".config/dossierd");
-    fs::create_dir_all(&config)?;
-    fs::write(config.join("config.yaml"), format!("history: {{enabled: {is_on}}}\n"))?;
+    configure_history(&home, is_on)?;
     let (daemon, ready) = Daemon::start(&home, &root)?;
+    daemon.ensure_history(is_on)?;
     figures.starts.times.push(ready);
     if is_on {
         wait_until_stored(&daemon)?;

@@ -26,7 +26,7 @@ use anyhow::{Context as _, ensure};
 use sha2::{Digest as _, Sha256};
 
 use fuse::FuseMount;
-use live_daemon::{Daemon, Subscriber, Timings, ms};
+use live_daemon::{Daemon, Subscriber, Timings, ms, write_config};
 use project::promise;
 use reference::Reference;
 
@@ -175,6 +175,12 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Promised maxima of the time from an edit to its event, whatever the pace. A machine whose processors halt between
+/// edits takes milliseconds to wake each thread, and the event passes through six: there it is compared with the least
+/// program, where it passes through three.
+const MAX_P50: (Duration, u32) = (Duration::from_micros(800), 2);
+const MAX_P99: (Duration, u32) = (Duration::from_millis(2), 5);
+
 /// Runs a scenario with a program; returns the 99th percentile of the edits.
 fn run(scenario: &Scenario, program: &Path, dir: &Path) -> anyhow::Result<Duration> {
     let (home, quiet, busy) = (dir.join("home"), dir.join("quiet"), dir.join("busy"));
@@ -283,35 +289,41 @@ fn bench_paces(program: &Path, dir: &Path, is_own: bool) -> anyhow::Result<()> {
     settle(&daemon)?;
     let mut subscriber = daemon.subscribe()?;
     println!("edits, {}", if is_own { "this" } else { "base" });
-    for (interval, count) in [(Duration::from_millis(30), 300), (Duration::from_millis(1500), 40)] {
-        let mut edits = Timings::default();
+    let reference_dir = dir.join("reference");
+    fs::create_dir(&reference_dir)?;
+    let mut reference = if is_own { Some(Reference::start(&reference_dir)?) } else { None };
+    for (interval, count) in [(Duration::from_millis(30), 300), (Duration::from_millis(1500), 80)] {
+        let (mut edits, mut least) = (Timings::default(), Timings::default());
         for number in 0..count {
             edits.times.push(edit(&mut subscriber, &root, number)?);
-            std::thread::sleep(interval);
+            std::thread::sleep(interval / 2);
+            if let Some(reference) = &mut reference {
+                least.times.push(reference.edit(number)?);
+            }
+            std::thread::sleep(interval / 2);
         }
         println!("    every {}: {edits}", ms(interval));
         if is_own {
-            let mut least = Timings::default();
-            let reference_dir = dir.join(format!("reference-{count}"));
-            fs::create_dir(&reference_dir)?;
-            let mut reference = Reference::start(&reference_dir)?;
-            for number in 0..count {
-                least.times.push(reference.edit(number)?);
-                std::thread::sleep(interval);
-            }
-            println!(
-                "    the least program, every {}: {least}; this takes {:.1} times as long",
-                ms(interval),
-                edits.quantile(0.5).as_secs_f64() / least.quantile(0.5).as_secs_f64()
-            );
-            let (p50, p99) = (edits.quantile(0.5), edits.quantile(0.99));
-            promise(
-                &format!("p50 {}, at most 0.8 ms; p99 {}, at most 2 ms", ms(p50), ms(p99)),
-                p50 <= Duration::from_micros(800) && p99 <= Duration::from_millis(2),
-            );
+            println!("    the least program, in turn with it: {least}");
+            promise_pace("p50", (edits.quantile(0.5), least.quantile(0.5)), MAX_P50);
+            promise_pace("p99", (edits.quantile(0.99), least.quantile(0.99)), MAX_P99);
         }
     }
     daemon.stop()
+}
+
+/// Prints whether a promise about a quantile is met: of the edits of the daemon and of the least program.
+fn promise_pace(name: &str, (edits, least): (Duration, Duration), (max, ratio): (Duration, u32)) {
+    let times = edits.as_secs_f64() / least.as_secs_f64();
+    let max = max.max(least * ratio);
+    promise(
+        &format!(
+            "{name} {}, {times:.1} times that of the least program, at most {}",
+            ms(edits),
+            ms(max)
+        ),
+        edits <= max,
+    );
 }
 
 /// The first start with 412 features. The promise is about reading and evaluating them; storing a first
@@ -403,10 +415,8 @@ fn resources(daemon: &Daemon) -> anyhow::Result<(usize, usize)> {
 }
 
 fn start(program: &Path, home: &Path, root: &Path, config: &str) -> anyhow::Result<Daemon> {
-    let dir = home.join("config/dossierd");
-    fs::create_dir_all(&dir)?;
     let more = std::env::var("DOSSIERD_BENCH_CONFIG").unwrap_or_default();
-    fs::write(dir.join("config.yaml"), format!("{config}\n{more}\n"))?;
+    write_config(home, &format!("{config}\n{more}\n"))?;
     Ok(Daemon::start_with(Command::new(program), home, root)?.0)
 }
 

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use live_daemon::{Daemon, Timings};
+use live_daemon::{Daemon, Timings, configure_history};
 use project::{FILES, Source, markdown, promise};
 
 /// Number of runs in each layout, and of edits in each run.
@@ -89,11 +89,10 @@ fn measure(
 ) -> anyhow::Result<()> {
     let (home, root) = (dir.join("home"), dir.join("project"));
     make(source, &root)?;
-    let config = home.join(".config/dossierd");
-    fs::create_dir_all(&config)?;
     // What it stores in the background is not compared here.
-    fs::write(config.join("config.yaml"), "history: {enabled: false}\n")?;
+    configure_history(&home, false)?;
     let (daemon, ready) = Daemon::start(&home, &root)?;
+    daemon.ensure_history(false)?;
     figures.starts.times.push(ready);
     std::thread::sleep(Duration::from_secs(2));
     figures.mib.push(daemon.mib()?);

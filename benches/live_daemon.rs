@@ -210,6 +210,20 @@ impl Daemon {
     }
 }
 
+/// Writes the configuration that turns the history on or off.
+pub(crate) fn configure_history(home: &Path, is_on: bool) -> anyhow::Result<()> {
+    write_config(home, &format!("history: {{enabled: {is_on}}}\n"))
+}
+
+impl Daemon {
+    /// Fails if the history is not as [`configure_history`] turned it: the figures would be of something else.
+    pub(crate) fn ensure_history(&self, is_on: bool) -> anyhow::Result<()> {
+        let status = self.get("/api/history")?;
+        ensure!(status["enabled"] == is_on, "the history is not as configured: {status}");
+        Ok(())
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
@@ -226,6 +240,13 @@ pub(crate) fn set_home<'a>(command: &'a mut Command, home: &Path) -> &'a mut Com
         .env("XDG_CONFIG_HOME", home.join("config"))
         .env("XDG_STATE_HOME", home.join("state"))
         .env("XDG_RUNTIME_DIR", home.join("run"))
+}
+
+/// Writes the configuration that a daemon started with `home` reads.
+pub(crate) fn write_config(home: &Path, text: &str) -> anyhow::Result<()> {
+    let dir = home.join("config/dossierd");
+    fs::create_dir_all(&dir)?;
+    Ok(fs::write(dir.join("config.yaml"), text)?)
 }
 
 /// Returns the number that follows a name.
