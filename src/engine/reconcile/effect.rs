@@ -15,7 +15,7 @@ use crate::watch::HintKind;
 
 /// Number of an effect; later effects have higher ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::engine) struct EffectId(u64);
+pub(in crate::engine) struct EffectId(pub(super) u64);
 
 /// Identifies an effect in its completion. The epoch changes when all results that are under way
 /// become worthless, as when the root is lost; results of an earlier epoch are dropped.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::effect::EffectId;
 use super::event::GitLock;
 use super::planted::{Bug, is_planted};
 
@@ -16,6 +17,10 @@ pub(super) struct GitHold {
     until: Option<Duration>,
     /// The stamp of the lock that was found last, if it was found in the last probe.
     lock_stamp_ns: Option<i128>,
+    /// The newest effect when it was noticed that the wait is over.
+    over_since: Option<EffectId>,
+    /// The last probe found the lock, but looked before the wait was over: the result came late.
+    is_outdated: bool,
     /// Hints are on their way, maybe of what git changed.
     hints_pending: bool,
 }
@@ -26,12 +31,20 @@ impl GitHold {
         std::mem::replace(&mut self.hints_pending, are_pending) != are_pending
     }
 
+    /// Records that time passed; `newest` is the newest effect.
+    pub(super) fn advance(&mut self, now: Duration, newest: EffectId) {
+        if self.until.is_some_and(|until| until <= now) {
+            self.over_since.get_or_insert(newest);
+        }
+    }
+
     /// Records what a probe found. `busy` is true while changes that git made are still being
     /// checked; the hold then continues without a lock.
     ///
-    /// Nothing waits for one lock longer than `timeout`. Another lock is another hold.
+    /// Nothing waits for one lock longer than `timeout`, and for a probe after that. Another lock is another hold.
     pub(super) fn observe(
         &mut self,
+        probe: EffectId,
         lock: Option<GitLock>,
         busy: bool,
         timeout: Duration,
@@ -42,15 +55,16 @@ impl GitHold {
         let is_new = stamp.is_some() && stamp != self.lock_stamp_ns;
         self.lock_stamp_ns = stamp;
         if is_new && !(is_planted(Bug::HoldOnce) && self.until.is_some()) {
-            self.until = Some(now + timeout);
+            (self.until, self.over_since) = (Some(now + timeout), None);
         } else if stamp.is_none() && !busy && !is_planted(Bug::HoldOnce) {
-            self.until = None;
+            (self.until, self.over_since) = (None, None);
         }
+        self.is_outdated = stamp.is_some() && self.over_since.is_none_or(|newest| probe <= newest);
     }
 
     /// Returns until when deletions and evaluations wait, if they do.
     pub(super) fn active(&self, now: Duration) -> Option<Duration> {
-        self.until.filter(|until| now < *until)
+        self.until.filter(|until| now < *until || self.is_outdated)
     }
 
     /// Returns true if the lock was found when it was last looked for.
@@ -99,8 +113,9 @@ mod tests {
         ] {
             let mut hold = GitHold::default();
             let mut last = 0;
-            for (lock, busy, at) in &observations {
-                hold.observe(*lock, *busy, TIMEOUT, ms(*at));
+            for (number, (lock, busy, at)) in (0..).zip(&observations) {
+                hold.advance(ms(*at), EffectId(number));
+                hold.observe(EffectId(number + 1), *lock, *busy, TIMEOUT, ms(*at));
                 last = *at;
             }
             assert_eq!(hold.active(ms(last)), waits_until.map(ms), "{observations:?}");
@@ -108,14 +123,29 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_that_found_the_lock_before_the_end_does_not_end_the_wait() {
+        let lock = Some(GitLock { age: ms(1), stamp_ns: 7 });
+        let mut hold = GitHold::default();
+        hold.observe(EffectId(1), lock, false, TIMEOUT, ms(0));
+        // The second began before the end, and its result comes after it.
+        hold.advance(ms(2_100), EffectId(2));
+        hold.observe(EffectId(2), lock, false, TIMEOUT, ms(2_100));
+        assert_eq!(hold.active(ms(2_100)), Some(TIMEOUT));
+        hold.advance(ms(2_200), EffectId(3));
+        hold.observe(EffectId(3), lock, false, TIMEOUT, ms(2_200));
+        assert_eq!(hold.active(ms(2_200)), None);
+    }
+
+    #[test]
     fn the_hold_lasts_until_the_hints_of_what_git_changed_have_arrived() {
         let mut hold = GitHold::default();
-        hold.observe(Some(GitLock { age: ms(1), stamp_ns: 7 }), false, TIMEOUT, ms(0));
+        let lock = Some(GitLock { age: ms(1), stamp_ns: 7 });
+        hold.observe(EffectId(1), lock, false, TIMEOUT, ms(0));
         assert!(hold.set_hints_pending(true));
-        hold.observe(None, false, TIMEOUT, ms(100));
+        hold.observe(EffectId(2), None, false, TIMEOUT, ms(100));
         assert!(hold.is_held());
         assert!(!hold.set_hints_pending(true) && hold.set_hints_pending(false));
-        hold.observe(None, false, TIMEOUT, ms(200));
+        hold.observe(EffectId(3), None, false, TIMEOUT, ms(200));
         assert!(!hold.is_held());
     }
 }

@@ -437,7 +437,8 @@ impl ProjectState {
             self.published.forgotten.push(slug);
         }
         let timeout = self.settings.times.git_lock_timeout;
-        self.git.observe(git_lock, false, timeout, now.monotonic);
+        let newest = self.effects.newest_id();
+        self.git.observe(newest, git_lock, false, timeout, now.monotonic);
         for (dir, inputs) in features {
             let known = stored.remove(&dir.slug).unwrap_or_default();
             let listing = listings.remove(&dir.slug);
@@ -1325,6 +1326,7 @@ impl ProjectState {
     }
 
     fn probe_root_if_needed(&mut self, now: Tick) {
+        self.git.advance(now.monotonic, self.effects.newest_id());
         // The result of a probe alone does not require another one.
         let is_over = self.git.until().is_some_and(|until| until <= now.monotonic);
         let is_due = self.changed_since_probe || is_over && self.waits_for_git();
@@ -1371,7 +1373,7 @@ impl ProjectState {
         // What git did is not known before it is checked.
         let busy = self.features.active().any(FeatureState::is_being_checked);
         let timeout = self.settings.times.git_lock_timeout;
-        self.git.observe(git_lock, busy, timeout, now.monotonic);
+        self.git.observe(probe, git_lock, busy, timeout, now.monotonic);
         let hold = self.git.active(now.monotonic);
         let mut is_released = false;
         self.features.for_each_active(|_, feature| {

@@ -161,7 +161,7 @@ impl ModelIo {
                     _ => match self.open_dir(feature, dir.as_ref()) {
                         Ok(()) => ListingStage::new(dir.clone()),
                         Err(error) => {
-                            let result = Err(Self::list_error(&error, feature));
+                            let result = Err(self.listing_failed(tag.id, &error, feature));
                             let event = Event::Listed {
                                 tag: *tag,
                                 result,
@@ -181,7 +181,7 @@ impl ModelIo {
                         return Step::Continue(Running { effect, stage: Stage::Listing(stage) });
                     }
                     Err(error) => {
-                        let result = Err(Self::list_error(&error, feature));
+                        let result = Err(self.listing_failed(tag.id, &error, feature));
                         Event::Listed {
                             tag: *tag,
                             result,
@@ -441,6 +441,20 @@ impl ModelIo {
     fn open_dir(&mut self, feature: &FeatureDir, dir: Option<&RelPath>) -> Result<(), OpenError> {
         let path = dir_path(&self.open_root()?, feature, dir);
         Ok(lock(&self.disk).list(&path).map(|_| ())?)
+    }
+
+    /// Returns why a directory cannot be listed, and notes the one that cannot be read: it is there.
+    fn listing_failed(
+        &mut self,
+        id: EffectId,
+        error: &OpenError,
+        feature: &FeatureDir,
+    ) -> ListError {
+        let error = Self::list_error(error, feature);
+        if let ListError::Unreadable { dir: Some(dir), .. } = &error {
+            self.seen.push((id, Seen::Present(feature.slug.clone(), dir.clone(), None)));
+        }
+        error
     }
 
     fn list_error(error: &OpenError, feature: &FeatureDir) -> ListError {

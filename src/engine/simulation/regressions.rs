@@ -492,6 +492,25 @@ pub(super) fn regressions() -> Vec<History> {
             Step(MountBelow(At(0, 8)), Run(0)),
             Step(ReleaseEffects, Run(0)),
         ],
+        // A probe found git's lock, and its result came after the longest wait for it.
+        vec![
+            Step(Write(At(0, 0), Large, Close::No), Run(36)),
+            Step(LockGit(0), Run(58)),
+            Step(Rename(At(0, 0), 1), Run(83)),
+            Step(HoldEffects, Run(21)),
+            Step(StepEffect(0), Run(0)),
+            Step(DeliverResult(0), Run(18)),
+            Step(StepEffect(0), Run(1837)),
+            Step(DeliverResult(0), Run(0)),
+        ],
+        // A directory on a mount that cannot be read, in place of a link below it, is removed.
+        vec![
+            Step(Symlink(At(0, 1)), Run(0)),
+            Step(MountBelow(At(0, 4)), Run(0)),
+            Step(CreateDir(At(0, 1)), Wait),
+            Step(Deny(At(0, 1)), Run(0)),
+            Step(Remove(At(0, 1)), Run(156)),
+        ],
     ];
     let silent = vec![
         // A feature that returned with an unmount before it was evaluated.
