@@ -24,7 +24,7 @@ use crate::core::digest::Digest;
 use crate::core::error::error_chain;
 use crate::core::feature::FeatureWatchState;
 use crate::core::history::text_diff::{count_changed_lines, is_text};
-use crate::core::path::FeatureSlug;
+use crate::core::path::{FeatureSlug, RelPath};
 use crate::core::sync::lock;
 use crate::core::time::Timestamp;
 use crate::engine::read_model::{
@@ -669,9 +669,8 @@ impl WriterThread {
 
     /// Compares the published state with what is stored, and records the differences.
     fn sweep(&mut self, store: &mut ContentStore, world: &EngineState) -> Result<(), StoreError> {
-        let at = now();
         for project in world.projects.iter().filter(|project| project.ready) {
-            let mut present = HashSet::new();
+            let root_id = &project.root_id;
             for feature in project.features.iter().filter(|feature| feature.indexed) {
                 let (is_listed, is_complete) = match feature.watch {
                     FeatureWatchState::Live | FeatureWatchState::Settling => (true, true),
@@ -683,24 +682,46 @@ impl WriterThread {
                     | FeatureWatchState::Gone => (false, false),
                 };
                 if is_listed {
-                    self.sweep_feature(store, world, project, feature, &mut present)?;
+                    self.sweep_feature(store, world, project, feature)?;
                 }
-                if !is_complete {
-                    // Whether the other files are there is not known now.
-                    present.extend(store.feature_files(&project.root_id, feature.slug())?);
+                // Otherwise it is not known now whether the other files are there.
+                if is_complete {
+                    let listed = feature.entries.iter().map(|entry| &entry.artifact);
+                    let listed: HashSet<&RelPath> = listed
+                        .filter(|artifact| artifact.hash().is_some())
+                        .map(|artifact| &artifact.relative_path)
+                        .collect();
+                    let mut lost = store.current_files(root_id, feature.slug())?;
+                    lost.retain(|file| !listed.contains(&file.path));
+                    self.lose(store, lost, world.seq)?;
                 }
             }
-            let lost: Vec<VersionRecord> = store
-                .current_files(&project.root_id)?
-                .into_iter()
-                .filter(|file| !present.contains(file))
-                .map(|file| VersionRecord { file, seq: world.seq, at, change: VersionChange::Lost })
-                .collect();
-            if !lost.is_empty() {
-                store.record(lost, self.covered_seq)?;
+            let known: HashSet<&FeatureSlug> =
+                project.features.iter().map(|feature| feature.slug()).collect();
+            for feature in store.current_features(root_id)? {
+                if !known.contains(&feature) {
+                    let lost = store.current_files(root_id, &feature)?;
+                    self.lose(store, lost, world.seq)?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Records that files ended at a time that is not known.
+    fn lose(
+        &self,
+        store: &mut ContentStore,
+        files: Vec<VersionedFile>,
+        seq: u64,
+    ) -> Result<(), StoreError> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let at = now();
+        let lost = files.into_iter();
+        let lost = lost.map(|file| VersionRecord { file, seq, at, change: VersionChange::Lost });
+        store.record(lost.collect(), self.covered_seq)
     }
 
     fn sweep_feature(
@@ -709,7 +730,6 @@ impl WriterThread {
         world: &EngineState,
         project: &Arc<ProjectView>,
         feature: &Arc<FeatureView>,
-        present: &mut HashSet<VersionedFile>,
     ) -> Result<(), StoreError> {
         let root_id = &project.root_id;
         let (mut records, mut bytes) = (Vec::new(), 0);
@@ -743,18 +763,12 @@ impl WriterThread {
                     is_first: false,
                     content,
                 };
-                records.push(VersionRecord {
-                    file: file.clone(),
-                    seq: world.seq,
-                    at: now(),
-                    change,
-                });
+                records.push(VersionRecord { file, seq: world.seq, at: now(), change });
                 if bytes >= MAX_BATCH_BYTES {
                     self.commit(store, std::mem::take(&mut records), self.covered_seq)?;
                     bytes = 0;
                 }
             }
-            present.insert(file);
         }
         self.commit(store, records, self.covered_seq)?;
         self.name_baseline(store, project, feature)

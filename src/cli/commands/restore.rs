@@ -78,7 +78,8 @@ fn request(args: &RestoreArgs, names: &[String]) -> RestoreRequest {
     }
 }
 
-/// Restores through the daemon; returns `None` if none watches the project.
+/// Restores through the daemon; returns `None` if none watches the project, or only the history still knows the
+/// feature.
 fn restore_through_daemon(
     args: &RestoreArgs,
     request: &RestoreRequest,
@@ -94,6 +95,7 @@ fn restore_through_daemon(
             output::error(&format!("{error:#}"));
             return Ok(Some(CommandExit::Indeterminate));
         }
+        Err(error) if query::is_forgotten(&error, &args.feature) => return Ok(None),
         response => response?,
     };
     let restored: RestoreResponse = response.parse()?;

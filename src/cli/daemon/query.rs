@@ -4,10 +4,10 @@
 use serde::de::DeserializeOwned;
 
 use crate::cli::args::{FeatureArgs, ProjectArgs};
-use crate::cli::daemon::connection::{DaemonConnection, has_problem_status};
+use crate::cli::daemon::connection::{DaemonConnection, has_hint, has_problem_status};
 use crate::cli::exit::CommandExit;
 use crate::cli::local::diagnostics::ProjectDiagnostics;
-use crate::cli::local::target::note_not_watched;
+use crate::cli::local::target::{LocalTarget, note_not_watched};
 use crate::cli::render::output;
 use crate::cli::scope::Scope;
 use crate::cli::user_dirs::user_dirs;
@@ -15,6 +15,7 @@ use crate::client::{ApiResponse, RequestPath};
 use crate::config::LoadedConfig;
 use crate::core::diagnostics::FileError;
 use crate::core::feature::FeatureWatchState;
+use crate::wire::hint::HintCode;
 use crate::wire::status::{ProjectStatus, Status};
 
 /// The daemon's response about a feature, and the connection for further requests.
@@ -32,8 +33,8 @@ pub(crate) struct ProjectQuery {
 }
 
 impl FeatureQuery {
-    /// Sends the request that `path` returns. Returns `None` if no daemon runs, or, with a note, if it
-    /// does not watch the project.
+    /// Sends the request that `path` returns. Returns `None` if no daemon runs, if only the history still knows
+    /// the feature, or, with a note, if it does not watch the project.
     pub(crate) fn run(
         args: &FeatureArgs,
         path: impl Fn(&Scope) -> RequestPath,
@@ -51,6 +52,7 @@ impl FeatureQuery {
                 note_not_watched();
                 Ok(None)
             }
+            Err(error) if is_forgotten(&error, args) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -71,6 +73,14 @@ impl FeatureQuery {
         let status: Status<'_> = self.connection.get_json(&RequestPath::new("/api/status"))?;
         Ok(finish_with_status(&status, &self.scope))
     }
+}
+
+/// Returns true if the daemon does not know a feature, and versions of it are stored: it was removed while no
+/// daemon ran, and the store of events was lost.
+pub(crate) fn is_forgotten(error: &anyhow::Error, args: &FeatureArgs) -> bool {
+    has_hint(error, HintCode::NoSuchFeature)
+        && LocalTarget::from_gone_feature(&args.feature, &args.project)
+            .is_ok_and(|target| target.is_some())
 }
 
 /// Does what [`FeatureQuery::finish`] does, with a status that was requested before.

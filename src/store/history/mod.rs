@@ -266,19 +266,39 @@ impl ContentStore {
         reader::content(&self.connection, hash).map_err(read_error("read a version", &self.path))
     }
 
-    /// Returns the files of a root that have a current version.
+    /// Returns the features of a root that have current versions.
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Corrupt`].
-    pub fn current_files(&self, root_id: &str) -> Result<Vec<VersionedFile>, StoreError> {
+    pub fn current_features(&self, root_id: &str) -> Result<Vec<FeatureSlug>, StoreError> {
         let read = || {
             let mut statement = self.connection.prepare_cached(
-                "SELECT DISTINCT feature, path FROM file JOIN version ON version.file = file.id
+                "SELECT DISTINCT feature FROM file JOIN version ON version.file = file.id
                  WHERE root_id = ?1 AND until_ms IS NULL",
             )?;
-            let rows = statement.query_map([root_id], |row| {
-                let (feature, path) = (reader::slug(row, 0)?, reader::path(row, 1)?);
-                Ok(VersionedFile { root_id: root_id.to_owned(), feature, path })
+            let rows = statement.query_map([root_id], |row| reader::slug(row, 0))?;
+            rows.collect::<Result<_, _>>()
+        };
+        read().map_err(read_error("read the versions", &self.path))
+    }
+
+    /// Returns the files of a feature that have a current version.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Corrupt`].
+    pub fn current_files(
+        &self,
+        root_id: &str,
+        feature: &FeatureSlug,
+    ) -> Result<Vec<VersionedFile>, StoreError> {
+        let read = || {
+            let mut statement = self.connection.prepare_cached(
+                "SELECT DISTINCT path FROM file JOIN version ON version.file = file.id
+                 WHERE root_id = ?1 AND feature = ?2 AND until_ms IS NULL",
+            )?;
+            let rows = statement.query_map([root_id, feature.as_str()], |row| {
+                let (root_id, feature) = (root_id.to_owned(), feature.clone());
+                Ok(VersionedFile { root_id, feature, path: reader::path(row, 0)? })
             })?;
             rows.collect::<Result<_, _>>()
         };
@@ -294,28 +314,6 @@ impl ContentStore {
             self.connection
                 .prepare_cached("SELECT 1 FROM file WHERE root_id = ?1 AND feature = ?2 LIMIT 1")?
                 .exists([root_id, feature.as_str()])
-        };
-        read().map_err(read_error("read the versions", &self.path))
-    }
-
-    /// Returns the files of a feature that have versions.
-    ///
-    /// # Errors
-    /// [`StoreError::Read`], [`StoreError::Corrupt`].
-    pub fn feature_files(
-        &self,
-        root_id: &str,
-        feature: &FeatureSlug,
-    ) -> Result<Vec<VersionedFile>, StoreError> {
-        let read = || {
-            let mut statement = self
-                .connection
-                .prepare_cached("SELECT path FROM file WHERE root_id = ?1 AND feature = ?2")?;
-            let rows = statement.query_map([root_id, feature.as_str()], |row| {
-                let (root_id, feature) = (root_id.to_owned(), feature.clone());
-                Ok(VersionedFile { root_id, feature, path: reader::path(row, 0)? })
-            })?;
-            rows.collect::<Result<_, _>>()
         };
         read().map_err(read_error("read the versions", &self.path))
     }

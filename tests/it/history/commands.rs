@@ -344,6 +344,34 @@ fn artifacts_are_named_by_paths_of_the_shell() {
 }
 
 #[test]
+fn files_that_no_event_reports_as_deleted_end_at_an_unknown_time() {
+    let project = Project::complete();
+    project.write("kitty-specs/002-b/spec.md", "# B\n");
+    let daemon = project.start_daemon();
+    wait_until_stored(&daemon);
+    daemon.stop();
+    // The next run knows nothing of these files.
+    fs::remove_file(project.state_dir().join("dossierd.sqlite3")).unwrap();
+    fs::remove_file(project.root.join("kitty-specs/001-x/plan.md")).unwrap();
+    fs::remove_dir_all(project.root.join("kitty-specs/002-b")).unwrap();
+    let daemon = project.start_daemon();
+    wait_until_stored(&daemon);
+    for (feature, file, end) in [
+        (FEATURE, "spec.md", serde_json::Value::Null),
+        (FEATURE, "plan.md", "unknown".into()),
+        ("002-b", "spec.md", "unknown".into()),
+    ] {
+        let log = project.run_client(&["log", feature, file, "--json"]).assert_success().json();
+        assert_eq!(log["versions"][0]["end"], end, "{feature} {file}: {log}");
+    }
+    // The daemon does not know the feature any more.
+    project.run_client(&["restore", "002-b", "spec.md"]).assert_success();
+    let path = project.root.join("kitty-specs/002-b/spec.md");
+    assert_eq!(fs::read_to_string(path).unwrap(), "# B\n");
+    daemon.stop();
+}
+
+#[test]
 fn purge_leaves_no_content_in_a_quarantined_store() {
     let project = Project::complete();
     let daemon = project.start_daemon();
