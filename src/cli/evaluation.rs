@@ -48,7 +48,7 @@ impl FeatureCheck {
                 | UnknownReason::UnreadableDir(_),
             ) => true,
             // One that is deleted has a shared baseline, and has drifted from it.
-            Some(UnknownReason::InvalidManifest | UnknownReason::Deleted) | None => false,
+            Some(UnknownReason::InvalidManifest(_) | UnknownReason::Deleted) | None => false,
         };
         let completeness = feature.snapshot.completeness_status;
         // The work on an archived feature is over: its completeness is shown only.

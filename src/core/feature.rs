@@ -53,7 +53,7 @@ impl FeatureWatchState {
             Some(UnknownReason::Unresponsive(_)) => Self::Unresponsive,
             Some(UnknownReason::LimitExceeded(_)) => Self::Degraded,
             Some(
-                UnknownReason::InvalidManifest
+                UnknownReason::InvalidManifest(_)
                 | UnknownReason::UnreadableMeta
                 | UnknownReason::UnreadableDir(_),
             )
@@ -191,12 +191,12 @@ impl Feature {
             Some(UnknownReason::UnreadableDir(dir)) => {
                 format!("`{}` cannot be read, and a required file may be below it", dir.text())
             }
-            Some(UnknownReason::InvalidManifest) => {
+            Some(UnknownReason::InvalidManifest(place)) => {
                 let fallback = match &context.mission {
-                    Some(_) => "the embedded one is used instead",
+                    Some(_) => "the last valid or embedded one is used instead",
                     None => "there is no embedded one",
                 };
-                format!("the manifest of its mission is invalid; {fallback}")
+                format!("the manifest of its mission is invalid ({place}); {fallback}")
             }
             Some(UnknownReason::Deleted) => "was removed".to_owned(),
             Some(UnknownReason::UnreadableMeta) => self.metadata.meta_error.clone()?,

@@ -64,8 +64,8 @@ impl FeatureContext {
 /// Why completeness is unknown. An unknown feature is neither complete nor incomplete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnknownReason {
-    /// The manifest is invalid; another one is used for keys and classes.
-    InvalidManifest,
+    /// The manifest is invalid; another one is used for keys and classes. The text is the place of the error.
+    InvalidManifest(String),
     /// `meta.json` cannot be read, so the mission is unknown.
     UnreadableMeta,
     /// The feature exceeds a limit; the text names it.

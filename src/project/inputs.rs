@@ -131,10 +131,8 @@ impl Project {
         let is_archived = rule.is_some_and(|rule| rule.kind == FeatureKind::Archived);
         let unknown_reason = if meta_error.is_some() {
             Some(UnknownReason::UnreadableMeta)
-        } else if loaded.invalid {
-            Some(UnknownReason::InvalidManifest)
         } else {
-            None
+            loaded.error.map(|error| UnknownReason::InvalidManifest(error.place()))
         };
         let manifest_version = loaded
             .mission

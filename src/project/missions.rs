@@ -56,11 +56,10 @@ type ValidMission = (Arc<Mission>, Option<Pattern>);
 pub(super) struct LoadedMission {
     /// The mission; `None` if no layer has a manifest.
     pub(super) mission: Option<Arc<Mission>>,
-    /// True if the manifest that applies is invalid, so that `mission` is a fallback.
-    pub(super) invalid: bool,
+    /// Why the manifest that applies is invalid, so that `mission` is a fallback; `None` if it is valid.
+    pub(super) error: Option<FileError>,
     /// The file with the boxes of the tasks, if a schema names one.
     pub(super) tracks: Option<Pattern>,
-    errors: Vec<FileError>,
     warnings: Vec<String>,
 }
 
@@ -112,7 +111,7 @@ impl Missions {
     pub(super) fn inherit_last_valid(&mut self, previous: &Self) {
         self.last_valid.clone_from(&previous.last_valid);
         let loaded = lock(&previous.loaded);
-        for (mission_type, loaded) in loaded.iter().filter(|(_, loaded)| !loaded.invalid) {
+        for (mission_type, loaded) in loaded.iter().filter(|(_, loaded)| loaded.error.is_none()) {
             match &loaded.mission {
                 Some(mission) => {
                     let valid = (Arc::clone(mission), loaded.tracks.clone());
@@ -135,7 +134,7 @@ impl Missions {
                 self.sources.edition,
             );
             if let Some((mission, tracks)) =
-                self.last_valid.get(mission_type).filter(|_| loaded.invalid)
+                self.last_valid.get(mission_type).filter(|_| loaded.error.is_some())
             {
                 loaded.mission = Some(Arc::clone(mission));
                 loaded.tracks.clone_from(tracks);
@@ -179,7 +178,7 @@ impl Missions {
     pub(super) fn diagnostics(&self) -> ManifestDiagnostics {
         let loaded = lock(&self.loaded);
         let mut errors = lock(&self.listing_errors).clone();
-        errors.extend(loaded.values().flat_map(|loaded| loaded.errors.iter().cloned()));
+        errors.extend(loaded.values().filter_map(|loaded| loaded.error.clone()));
         let warnings = loaded.values().flat_map(|loaded| loaded.warnings.iter().cloned());
         ManifestDiagnostics { errors, warnings: warnings.collect() }
     }
@@ -283,8 +282,7 @@ fn load_mission(
             Err(error) => {
                 return LoadedMission {
                     mission: load_embedded(mission_type, edition),
-                    invalid: true,
-                    errors: vec![error],
+                    error: Some(error),
                     ..LoadedMission::default()
                 };
             }
@@ -413,7 +411,7 @@ mod tests {
 
         fn version(&self, name: &str) -> Option<String> {
             let loaded = self.load(name);
-            assert!(!loaded.invalid, "{:?}", loaded.errors);
+            assert_eq!(loaded.error, None);
             loaded.mission.map(|mission| mission.manifest.manifest_version.clone())
         }
     }
@@ -457,8 +455,8 @@ mod tests {
         fixture.write("openspec/schemas/rapid/schema.yaml", "artifacts: 7\n");
         fixture.write("openspec/schemas/spec-driven/schema.yaml", "artifacts: 7\n");
         let loaded = fixture.load("openspec");
-        assert!(loaded.invalid && loaded.mission.is_some());
-        let error = loaded.errors[0].to_string();
+        assert!(loaded.mission.is_some());
+        let error = loaded.error.unwrap().to_string();
         assert!(
             error.starts_with("openspec/schemas/spec-driven/schema.yaml: `artifacts`"),
             "{error}"
@@ -560,8 +558,8 @@ mod tests {
                 fixture.write(".kittify/missions/plan/mission.yaml", mission_file);
             }
             let loaded = fixture.load("plan");
-            assert!(loaded.invalid);
-            assert!(loaded.errors[0].to_string().contains(error), "{}", loaded.errors[0]);
+            let found = loaded.error.unwrap().to_string();
+            assert!(found.contains(error), "{found}");
             assert_eq!(loaded.mission.unwrap().manifest.manifest_version, "1");
         }
     }

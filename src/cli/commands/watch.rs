@@ -311,15 +311,24 @@ impl WatchSession {
         if let Some(commands) = &mut self.commands {
             commands.push(&message.data, &message.id).await?;
         }
-        if let Some(notifier) = &self.notifier {
-            notifier.push(&event, &mut self.notices);
-        }
         if self.json {
             writeln!(self.out, "{}", message.data)?;
-            return Ok(());
         }
         let formatted = self.states.format(&event, self.prefix);
-        let formatted = details.complete(&event, formatted).await;
+        let shows_reason = !self.json || self.notifier.is_some();
+        let reason = if shows_reason && formatted.needs_reason() {
+            self.out.flush()?;
+            details.unknown_reason(&event).await
+        } else {
+            None
+        };
+        if let Some(notifier) = &self.notifier {
+            notifier.push(&event, reason.as_deref(), &mut self.notices);
+        }
+        if self.json {
+            return Ok(());
+        }
+        let formatted = details.add_changed_lines(&event, formatted.with_reason(reason)).await;
         match &mut self.burst {
             None => writeln!(self.out, "{}", formatted.line())?,
             Some(burst) => {

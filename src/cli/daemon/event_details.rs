@@ -21,23 +21,26 @@ use crate::wire::overview::Overview;
 const MAX_WAIT: Duration = Duration::from_millis(400);
 /// Pause between two requests.
 const POLL_INTERVAL: Duration = Duration::from_millis(40);
-/// Time without waiting after the details of a line did not arrive: there is a backlog, or no history.
+/// Time without waiting after the details of an event did not arrive: there is a backlog, or no history.
 const REST: Duration = Duration::from_secs(5);
 
 /// Finds the details of events.
 pub(crate) struct EventDetails {
     socket: PathBuf,
     client: Option<Client>,
+    /// Until when no numbers of lines are requested.
     rest_until: Option<Instant>,
+    /// Until when a reason is requested once only.
+    reasons_rest_until: Option<Instant>,
 }
 
 impl EventDetails {
     pub(crate) fn new(socket: PathBuf) -> Self {
-        Self { socket, client: None, rest_until: None }
+        Self { socket, client: None, rest_until: None, reasons_rest_until: None }
     }
 
-    /// Adds to the line of an event what is known soon.
-    pub(crate) async fn complete(
+    /// Adds to the line of an edit how many lines it added and removed, if that is known soon.
+    pub(crate) async fn add_changed_lines(
         &mut self,
         event: &ReceivedEvent,
         line: FormattedEvent,
@@ -45,9 +48,6 @@ impl EventDetails {
         match event.payload() {
             Some(Payload::ArtifactIndexed(artifact)) if artifact.change == Change::Modified => {
                 line.with_lines(self.changed_lines(event, &artifact).await)
-            }
-            Some(Payload::SnapshotComputed(_)) if line.needs_reason() => {
-                line.with_reason(self.unknown_reason(event).await)
             }
             _ => line,
         }
@@ -79,19 +79,25 @@ impl EventDetails {
         None
     }
 
-    /// Returns why completeness is unknown; `None` if the daemon does not know soon.
-    async fn unknown_reason(&mut self, event: &ReceivedEvent) -> Option<String> {
+    /// Returns why completeness became unknown; `None` if the daemon does not know soon.
+    pub(crate) async fn unknown_reason(&mut self, event: &ReceivedEvent) -> Option<String> {
         let path = of_feature("/api/dossier/overview", event);
         let begin = Instant::now();
-        while begin.elapsed() < MAX_WAIT {
+        loop {
             // It shows the state of the event a moment after the event.
             let overview: Overview<'static> = self.request(&path).await?;
             if overview.completeness_status == Completeness::Unknown {
                 return overview.unknown_reason.map(Cow::into_owned);
             }
+            if self.reasons_rest_until.is_some_and(|until| begin < until) {
+                return None;
+            }
+            if begin.elapsed() >= MAX_WAIT {
+                self.reasons_rest_until = Some(Instant::now() + REST);
+                return None;
+            }
             sleep(POLL_INTERVAL).await;
         }
-        None
     }
 
     async fn request<T: DeserializeOwned>(&mut self, path: &RequestPath) -> Option<T> {

@@ -32,8 +32,9 @@ impl NoticeFilter {
         self.0.insert(feature, overview.completeness_status);
     }
 
-    /// Returns what is reported about an event; `None` for what people do by themselves, such as an edit.
-    pub(super) fn notice(&mut self, event: &ReceivedEvent) -> Option<Notice> {
+    /// Returns what is reported about an event; `None` for what people do by themselves, such as an edit. The event
+    /// does not contain the `reason` why completeness became unknown.
+    pub(super) fn notice(&mut self, event: &ReceivedEvent, reason: Option<&str>) -> Option<Notice> {
         let feature = (event.root_id.clone(), event.feature_slug.clone());
         let (severity, line) = match event.payload()? {
             Payload::ArtifactIndexed(_) => return None,
@@ -52,7 +53,8 @@ impl NoticeFilter {
                         format!("now incomplete: {}", snapshot.missing_required.join(", ")),
                     ),
                     Completeness::Unknown => {
-                        (Severity::Warning, "completeness is unknown now".to_owned())
+                        let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+                        (Severity::Warning, format!("now unknown{why}"))
                     }
                 }
             }
@@ -125,7 +127,8 @@ mod tests {
     fn deletions_drift_and_changed_completeness_are_reported() {
         let mut filter = NoticeFilter::default();
         let mut of = |event: ReceivedEvent| {
-            filter.notice(&event).map(|notice| (notice.severity, notice.line))
+            let reason = Some("meta.json:1:2: invalid");
+            filter.notice(&event, reason).map(|notice| (notice.severity, notice.line))
         };
         let some = |severity, line: &str| Some((severity, line.to_owned()));
         for (event, expected) in [
@@ -142,8 +145,13 @@ mod tests {
             (snapshot("incomplete"), some(Severity::Warning, "now incomplete: output.plan.main")),
             (snapshot("incomplete"), None),
             (snapshot("complete"), some(Severity::Info, "now complete")),
+            (snapshot("unknown"), some(Severity::Warning, "now unknown: meta.json:1:2: invalid")),
+            (snapshot("unknown"), None),
         ] {
             assert_eq!(of(event), expected);
         }
+        filter.notice(&snapshot("complete"), None);
+        let unexplained = filter.notice(&snapshot("unknown"), None);
+        assert_eq!(unexplained.unwrap().line, "now unknown", "the reason did not arrive in time");
     }
 }

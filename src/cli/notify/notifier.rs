@@ -34,9 +34,14 @@ impl Notifier {
         Ok(Self(sender))
     }
 
-    /// Has an event shown, if `filter` selects it.
-    pub(in crate::cli) fn push(&self, event: &ReceivedEvent, filter: &mut NoticeFilter) {
-        if let Some(notice) = filter.notice(event) {
+    /// Has an event shown, if `filter` selects it, with the `reason` why completeness became unknown.
+    pub(in crate::cli) fn push(
+        &self,
+        event: &ReceivedEvent,
+        reason: Option<&str>,
+        filter: &mut NoticeFilter,
+    ) {
+        if let Some(notice) = filter.notice(event, reason) {
             // When the queue is full, the feature has enough to report.
             let _ = self.0.try_send(notice);
         }

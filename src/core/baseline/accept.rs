@@ -56,7 +56,7 @@ pub fn accept_state(
 ) -> Result<Baseline, AcceptError> {
     match &feature.dossier.context.unknown_reason {
         None => {}
-        Some(UnknownReason::InvalidManifest) => return Err(AcceptError::InvalidManifest),
+        Some(UnknownReason::InvalidManifest(_)) => return Err(AcceptError::InvalidManifest),
         Some(UnknownReason::UnreadableMeta) => {
             return Err(AcceptError::NotFullyReadable(
                 feature.metadata.meta_error.clone().unwrap_or_default(),

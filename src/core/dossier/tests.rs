@@ -94,7 +94,8 @@ fn completeness_is_unknown_without_mission_or_with_a_reason() {
     let complete = dossier(Some("plan"), vec![observed("spec.md", "x"), observed("plan.md", "y")]);
     assert_eq!(complete.completeness_status(), Completeness::Complete);
     let mut with_reason = complete.clone();
-    Arc::make_mut(&mut with_reason.context).unknown_reason = Some(UnknownReason::InvalidManifest);
+    Arc::make_mut(&mut with_reason.context).unknown_reason =
+        Some(UnknownReason::InvalidManifest("m.yaml:1:1".to_owned()));
     assert_eq!(with_reason.completeness_status(), Completeness::Unknown);
     let mut without_mission = complete;
     Arc::make_mut(&mut without_mission.context).mission = None;

@@ -281,7 +281,7 @@ pub fn feature_findings(feature: &Feature, dir: &str) -> Vec<CheckFinding> {
 /// Returns true if a feature was not completely seen, so that it is unknown whether it is complete.
 fn is_unseen(feature: &Feature) -> bool {
     let reason = feature.dossier.context.unknown_reason.as_ref();
-    !matches!(reason, Some(UnknownReason::InvalidManifest | UnknownReason::Deleted) | None)
+    !matches!(reason, Some(UnknownReason::InvalidManifest(_) | UnknownReason::Deleted) | None)
 }
 
 fn drift_findings(

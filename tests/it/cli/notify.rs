@@ -114,8 +114,12 @@ fn changes_are_shown_by_the_notification_service_together_and_as_urgent_as_they_
     // The next one of the feature replaces it, ten seconds later.
     project.write(&format!("kitty-specs/{FEATURE}/plan.md"), "# Plan\n");
     live.lines_until("complete 4/4");
+    project.write(&format!("kitty-specs/{FEATURE}/meta.json"), "{");
+    live.lines_until("now unknown");
     let next = wait_for("another notification", || session.notifications().into_iter().nth(1));
-    assert!(next.contains("\"dossierd\" 1 \"\"") && next.contains("now complete"), "{next}");
+    for part in ["\"dossierd\" 1 \"\"", "now complete", "now unknown: meta.json:1:"] {
+        assert!(next.contains(part), "{part}: {next}");
+    }
     assert!(!live.all_stderr().contains("warning"), "{}", live.all_stderr());
     live.interrupt();
 }

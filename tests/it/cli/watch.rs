@@ -64,6 +64,12 @@ fn watch_reports_restored_parity() {
     write_file(&project.feature_dir().join("meta.json"), b"{");
     let unknown = live.lines_until("now unknown").join("\n");
     assert!(unknown.contains("; because: meta.json:1:"), "{unknown}");
+    fs::remove_file(project.feature_dir().join("meta.json")).unwrap();
+    live.lines_until("now complete");
+    let manifest = ".kittify/missions/software-dev/expected-artifacts.yaml";
+    project.write(manifest, "mission_type: software-dev\nno-such-field: 1\n");
+    let unknown = live.lines_until("now unknown").join("\n");
+    assert!(unknown.contains(&format!("is invalid ({manifest}:2:1)")), "{unknown}");
     live.interrupt();
 }
 

@@ -53,6 +53,17 @@ fn invalid_manifest_keeps_the_last_valid_one_in_effect() {
     );
     let errors = &daemon.get_json("/api/status?sync=true")["projects"][0]["manifest_errors"];
     assert!(errors.to_string().contains("expected-artifacts.yaml"), "{errors:#}");
+    // The reason names the place of the error, and follows it.
+    let place = |shown: &Value| {
+        let reason = shown["unknown_reason"].as_str().unwrap_or_default().to_owned();
+        let place = reason.split(['(', ')']).nth(1).unwrap_or_default();
+        place.strip_prefix(MANIFEST).unwrap_or(&reason).to_owned()
+    };
+    assert_eq!(place(&invalid), ":1:15", "{invalid:#}");
+    project.write(MANIFEST, "mission_type: software-dev\n\n\nno-such-field: 1\n");
+    wait_for("the place of another error", || {
+        place(&daemon.overview(FEATURE)).starts_with(":4:").then_some(())
+    });
     project.write(MANIFEST, valid);
     wait_for("the valid manifest", || {
         (daemon.overview(FEATURE)["completeness_status"] == "complete").then_some(())

@@ -107,7 +107,9 @@ fn invalid_manifest_is_reported_with_its_location_and_data_are_printed() {
             assert!(expected.starts_with(&location), "{expected}: {error}");
         }
         let table = project.run(&["scan"]);
-        assert!(table.stdout.contains("the embedded one is used instead"), "{}", table.stdout);
+        let fallback = "the last valid or embedded one is used instead";
+        assert!(table.stdout.contains(fallback), "{}", table.stdout);
+        assert!(table.stdout.contains(&format!("({FILE}")), "{}", table.stdout);
         for arguments in [
             &["artifacts", FEATURE][..],
             &["show", FEATURE, "input.spec.main"],

@@ -221,7 +221,7 @@ fn compare(
         let snapshot = serde_json::to_value(&*feature.snapshot)?;
         // The daemon uses what was valid last, which a scan does not know.
         let invalid_file = match feature.dossier.context.unknown_reason {
-            Some(UnknownReason::InvalidManifest) => Some("its manifest"),
+            Some(UnknownReason::InvalidManifest(_)) => Some("its manifest"),
             Some(UnknownReason::UnreadableMeta) => Some("its `meta.json`"),
             _ => None,
         };
