@@ -384,7 +384,7 @@ impl ArtifactColumns {
     }
 
     fn headings(self) -> Line<'static> {
-        self.join(" ", ["PATH", "STATE", "BYTES"].map(|text| plain(text, DIM)))
+        self.join(" ", ["PATH", "STATE", "SIZE"].map(|text| plain(text, DIM)))
     }
 
     fn row(
@@ -404,7 +404,8 @@ impl ArtifactColumns {
         if item.required_status == RequiredStatus::Required {
             state.push_str(" (required)");
         }
-        let size = if item.is_present { item.size_bytes.to_string() } else { "-".to_owned() };
+        let size =
+            if item.is_present { labels::size_label(item.size_bytes) } else { "-".to_owned() };
         let path = item.relative_path.text();
         let cells = [
             plain(escape_unprintable(&path), Style::new()),
@@ -456,13 +457,19 @@ fn draw_last_line(state: &TopState, canvas: &mut Canvas<'_>) {
     } else if let Some(notice) = &state.notice {
         plain(printable_lines(notice).replace('\n', " "), BOLD)
     } else if state.is_filtering {
-        plain(format!("/{}\u{2588}", escape_unprintable(&state.filter)), BOLD)
+        let filter = plain(format!("/{}\u{2588}", escape_unprintable(&state.filter)), BOLD);
+        spread(filter, plain(matches_label(state), DIM), width)
     } else if !state.is_live {
         plain("stopped: this is the last state; waiting for the daemon", BOLD.fg(Color::Red))
     } else {
         keys(state, width)
     };
     canvas.push(line);
+}
+
+/// Returns how many of the features the filter selects.
+fn matches_label(state: &TopState) -> String {
+    format!("{} of {}", state.rows.len(), state.row_count)
 }
 
 fn keys(state: &TopState, width: usize) -> Line<'static> {
@@ -472,7 +479,7 @@ fn keys(state: &TopState, width: usize) -> Line<'static> {
             keys.push(format!("s sort:{}", state.order.name()));
             keys.push(match state.filter.as_str() {
                 "" => "/ filter".to_owned(),
-                filter => format!("/{}", escape_unprintable(filter)),
+                filter => format!("/{} ({})", escape_unprintable(filter), matches_label(state)),
             });
             keys.extend(["d diff", "a accept"].map(str::to_owned));
             keys

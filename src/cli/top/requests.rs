@@ -23,10 +23,14 @@ const MAX_CONTENT_BYTES: usize = 1 << 20;
 const DIFF_ATTEMPTS: u32 = 15;
 const DIFF_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Carries out a request, on a connection of its own; `None` if it is not one to the daemon.
-pub(super) async fn send(socket: &Path, request: TopRequest) -> Option<Input> {
+/// Carries out a request, on a connection of its own, and calls `answer` with each response. One that is not for the
+/// daemon is ignored.
+pub(super) async fn send<F>(socket: &Path, request: TopRequest, answer: impl Fn(Input) -> F)
+where
+    F: Future<Output = ()>,
+{
     let text = |error: anyhow::Error| format!("{error:#}");
-    Some(match request {
+    let input = match request {
         TopRequest::Artifacts(id) => {
             let list = async {
                 let path = path("/api/dossier/artifacts", &id);
@@ -35,38 +39,54 @@ pub(super) async fn send(socket: &Path, request: TopRequest) -> Option<Input> {
             let list = list.await.map_err(text);
             Input::Artifacts(id, list)
         }
-        TopRequest::Text(id) => {
-            let shown = get_text(socket, &id).await.map_err(text);
-            Input::Text(id, shown)
-        }
+        TopRequest::Text(id) => match send_texts(socket, &id, &answer).await {
+            Ok(()) => return,
+            Err(error) => Input::Text(id, Err(text(error))),
+        },
         TopRequest::Accept(id, tree) => Input::Done(accept(socket, &id, tree).await.map_err(text)),
         TopRequest::Restore(asked) => Input::Done(restore(socket, asked).await.map_err(text)),
-        TopRequest::Redraw | TopRequest::Suspend | TopRequest::Quit => return None,
-    })
+        TopRequest::Redraw | TopRequest::Suspend | TopRequest::Quit => return,
+    };
+    answer(input).await;
 }
 
 fn path(path: &str, id: &FeatureId) -> RequestPath {
     RequestPath::new(path).with("feature", &id.slug).with("project", &id.root_id)
 }
 
-async fn get_text(socket: &Path, id: &TextId) -> anyhow::Result<String> {
+/// Calls `answer` with a text; with a difference again, if more of it is stored a moment later.
+async fn send_texts<F>(
+    socket: &Path,
+    id: &TextId,
+    answer: impl Fn(Input) -> F,
+) -> anyhow::Result<()>
+where
+    F: Future<Output = ()>,
+{
     let mut client = Client::connect(socket).await?;
     match &id.kind {
         TextKind::Content(key) => {
             let target = format!("/api/dossier/artifacts/{}", percent_encode(key));
             let response = client.get(&path(&target, &id.feature)).await?;
-            Ok(content_text(&response.parse()?))
+            answer(Input::Text(id.clone(), Ok(content_text(&response.parse()?)))).await;
+            Ok(())
         }
         TextKind::Diff => {
             let target = path("/api/dossier/diff", &id.feature);
             let target = target.with("from", "baseline").with("to", "now");
             let mut attempts = 0..DIFF_ATTEMPTS;
+            let mut shown = None;
             loop {
                 let diff: StateDiff = client.get(&target).await?.parse()?;
+                let text = diff_view::styled(&diff);
+                if shown.as_ref() != Some(&text) {
+                    answer(Input::Text(id.clone(), Ok(text.clone()))).await;
+                    shown = Some(text);
+                }
                 let is_pending =
                     diff.files.iter().any(|file| file.unavailable.as_deref() == Some("not_stored"));
                 if !is_pending || attempts.next().is_none() {
-                    return Ok(diff_view::styled(&diff));
+                    return Ok(());
                 }
                 sleep(DIFF_INTERVAL).await;
             }
@@ -126,6 +146,7 @@ async fn restore(socket: &Path, asked: RestoreAsked) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::io::{BufRead as _, BufReader, Write as _};
     use std::os::unix::net::UnixListener;
 
@@ -133,9 +154,9 @@ mod tests {
 
     use super::*;
 
-    /// Returns the text of a difference, and the number of requests for it, if the daemon answers that a version is
+    /// Returns the texts of a difference, and the number of requests for it, if the daemon answers that a version is
     /// not stored `pending` times.
-    async fn shown_diff(pending: usize) -> (String, usize) {
+    async fn shown_diffs(pending: usize) -> (Vec<String>, usize) {
         let answer = move |number: usize| {
             let unavailable = (number < pending).then_some("not_stored");
             json!({"feature_slug": "f", "feature_path": "f", "from": "baseline", "to": "now", "files": [{
@@ -163,20 +184,28 @@ mod tests {
         });
         let feature = FeatureId { root_id: "r".to_owned(), slug: "f".to_owned() };
         let request = TopRequest::Text(TextId { feature, kind: TextKind::Diff });
-        let Some(Input::Text(_, text)) = send(&socket, request).await else { panic!("no text") };
+        let texts = RefCell::new(Vec::new());
+        send(&socket, request, |input| {
+            let Input::Text(_, text) = input else { panic!("no text") };
+            texts.borrow_mut().push(text.unwrap());
+            std::future::ready(())
+        })
+        .await;
         // The connection is closed by a task of this runtime.
         let requests = tokio::task::spawn_blocking(move || daemon.join().unwrap()).await;
-        (text.unwrap(), requests.unwrap())
+        (texts.into_inner(), requests.unwrap())
     }
 
     #[tokio::test]
-    async fn a_difference_is_requested_again_until_both_versions_are_stored() {
-        let (text, requests) = shown_diff(2).await;
+    async fn a_difference_is_shown_at_once_and_again_when_both_versions_are_stored() {
+        let (texts, requests) = shown_diffs(2).await;
         assert_eq!(requests, 3);
-        assert!(!text.contains("not stored"), "{text}");
+        let is_incomplete: Vec<bool> =
+            texts.iter().map(|text| text.contains("not stored")).collect();
+        assert_eq!(is_incomplete, [true, false], "{texts:?}");
         // A version that was never stored.
-        let (text, requests) = shown_diff(usize::MAX).await;
+        let (texts, requests) = shown_diffs(usize::MAX).await;
         assert_eq!(requests, DIFF_ATTEMPTS as usize + 1);
-        assert!(text.contains("not stored"), "{text}");
+        assert!(texts.len() == 1 && texts[0].contains("not stored"), "{texts:?}");
     }
 }

@@ -221,14 +221,15 @@ impl TopSession {
         Ok(false)
     }
 
-    /// Sends a request to the daemon; its response is an input later.
+    /// Sends a request to the daemon; its responses are inputs later.
     fn send(&self, request: TopRequest) {
         let (socket, responder) = (self.socket.clone(), self.responder.clone());
         tokio::spawn(async move {
-            if let Some(input) = requests::send(&socket, request).await {
+            let answer = |input| async {
                 // Fails at the end of the session only.
                 let _ = responder.send(Response::Input(input)).await;
-            }
+            };
+            requests::send(&socket, request, answer).await;
         });
     }
 

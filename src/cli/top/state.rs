@@ -9,7 +9,9 @@ use crate::cli::render::status_view;
 use crate::cli::top::input::{Input, Key, RestoreAsked, TextId, TextKind, TopRequest};
 use crate::cli::top::rows::{FeatureId, Row, SortOrder, rows};
 use crate::cli::top::styled;
+use crate::core::artifact::ErrorReason;
 use crate::core::digest::Digest;
+use crate::core::drift::DriftState;
 use crate::core::path::escape_unprintable;
 use crate::core::time::Timestamp;
 use crate::wire::artifacts::{ArtifactItem, ArtifactList};
@@ -33,6 +35,8 @@ pub(super) struct TopState {
     /// Only of the project with this root.
     root: Option<String>,
     pub(super) rows: Vec<Row>,
+    /// Number of rows without the filter.
+    pub(super) row_count: usize,
     pub(super) cursor: ListCursor,
     /// The selected feature, which stays selected when the order changes.
     selected: Option<FeatureId>,
@@ -343,6 +347,11 @@ impl TopState {
     fn sort_rows(&mut self) {
         let Some(status) = &self.status else { return };
         self.rows = rows(status, &self.filter, self.order);
+        self.row_count = if self.filter.is_empty() {
+            self.rows.len()
+        } else {
+            rows(status, "", self.order).len()
+        };
         let id = |row: &Row| row.id(status);
         let is_selected = |row: &Row| self.selected.is_some() && id(row) == self.selected;
         if let Some(at) = self.rows.iter().position(is_selected) {
@@ -432,7 +441,8 @@ impl TopState {
                 self.is_filtering = false;
                 self.filter.clear();
             }
-            Key::Backspace => drop(self.filter.pop()),
+            Key::Backspace | Key::Ctrl('h') => drop(self.filter.pop()),
+            Key::Ctrl('u') => self.filter.clear(),
             Key::Char(c) => self.filter.push(c),
             _ => {}
         }
@@ -484,7 +494,8 @@ impl TopState {
                     if let Some(key) = key {
                         return self.open_text(TextKind::Content(key));
                     }
-                    self.notice = Some("this artifact has no content; r restores it".to_owned());
+                    let absent = item.and_then(|item| item.error_reason);
+                    self.notice = absent.map(|reason| absent_text(reason).to_owned());
                 }
                 Key::Char('r') => self.ask_restore(),
                 key => {
@@ -509,6 +520,11 @@ impl TopState {
 
     fn open_text(&mut self, kind: TextKind) -> Vec<TopRequest> {
         let Some((project, overview)) = self.feature() else { return Vec::new() };
+        if kind == TextKind::Diff && overview.drift.state == Some(DriftState::NoBaseline) {
+            self.notice =
+                Some("no baseline to compare with; a accepts the present state".to_owned());
+            return Vec::new();
+        }
         let tree = Some(overview.tree_hash_sha256);
         let slug = overview.feature_slug.to_string();
         let feature = FeatureId { root_id: project.root_id.to_string(), slug };
@@ -623,6 +639,15 @@ impl FeaturePage {
             Some(Ok(items)) => items,
             Some(Err(_)) | None => &[],
         }
+    }
+}
+
+/// Returns why an artifact has no content to show.
+fn absent_text(reason: ErrorReason) -> &'static str {
+    match reason {
+        ErrorReason::NotFound => "this artifact does not exist yet",
+        ErrorReason::DeletedAfterScan => "this artifact was deleted; r restores it",
+        ErrorReason::Unreadable | ErrorReason::InvalidFormat => "this artifact cannot be read",
     }
 }
 

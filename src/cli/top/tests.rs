@@ -195,8 +195,14 @@ fn worst_features_are_first_and_every_order_is_one_key_away() {
     }
     press(&mut state, &[Key::Char('/'), Key::Char('O'), Key::Char('r'), Key::Char('q')]);
     assert_eq!(slugs(&state), "");
+    assert!(shown(&state).contains(" 0 of 5|"), "{}", shown(&state));
+    press(&mut state, &[Key::Ctrl('u')]);
+    assert_eq!((slugs(&state).len(), &*state.filter), (19, ""));
+    let typed = [Key::Char('O'), Key::Char('r'), Key::Char('x')];
+    press(&mut state, &typed);
     press(&mut state, &[Key::Backspace, Key::Enter]);
     assert_eq!((slugs(&state), &*state.filter), ("001".to_owned(), "Or"));
+    assert!(shown(&state).contains("/Or (1 of 5)"), "{}", shown(&state));
     assert_eq!(press(&mut state, &[Key::Esc]), []);
     assert_eq!(slugs(&state), "004 002 003 005 001");
     assert_eq!(press(&mut state, &[Key::Esc]), [TopRequest::Quit]);
@@ -255,9 +261,20 @@ fn restore_replaces_only_what_is_present() {
         assert_eq!((&*asked.artifact_key, asked.is_present), (key, is_present));
         assert_eq!(asked.tree.to_string(), digest('2'));
     }
-    let requests = press(&mut state, &[Key::Enter]);
+    press(&mut state, &[Key::Home, Key::Enter]);
+    assert!(shown(&state).contains("this artifact was deleted; r restores it"));
+    let requests = press(&mut state, &[Key::End, Key::Enter]);
     let [TopRequest::Text(text)] = &requests[..] else { panic!("{requests:?}") };
     assert_eq!(text.kind, TextKind::Content("other.x".to_owned()));
+}
+
+#[test]
+fn a_feature_without_a_baseline_has_no_difference() {
+    let mut state = screen((80, 24));
+    press(&mut state, &[Key::Char('/'), Key::Char('5'), Key::Enter]);
+    assert_eq!(press(&mut state, &[Key::Char('d')]), []);
+    assert!(state.pages.is_empty());
+    assert!(shown(&state).contains("no baseline to compare with; a accepts the present state"));
 }
 
 #[test]

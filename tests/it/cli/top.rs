@@ -85,7 +85,7 @@ fn top_shows_filters_and_sorts_features_and_leaves_the_terminal_as_it_was() {
     terminal.keys(&["Escape"]);
     terminal.wait("\n  001-order");
     terminal.keys(&["Enter"]);
-    insta::assert_snapshot!("top_feature", redacted(&terminal.wait_all(&["BYTES", "spec.md"])));
+    insta::assert_snapshot!("top_feature", redacted(&terminal.wait_all(&["SIZE", "spec.md"])));
     terminal.keys(&["?"]);
     terminal.wait("move by a line");
     terminal.keys(&["?"]);
