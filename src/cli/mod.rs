@@ -6,6 +6,7 @@
 
 mod agent_hook;
 mod args;
+mod artifact_filters;
 mod artifact_names;
 mod commands;
 mod completion;
@@ -40,7 +41,7 @@ use crate::history::states::PastStateError;
 use crate::project::{GitError, LocateError};
 use crate::wire::hint::HintCode;
 use args::{Cli, CliCommand, Color};
-use commands::artifacts::UnknownFilterValue;
+use artifact_filters::UnknownFilterValue;
 use exit::CommandExit;
 use feature_names::NoFeatureNamed;
 

@@ -44,7 +44,10 @@ async def failure(client, tool, **arguments):
 async def tools():
     async with connect() as client:
         assert client.server_info.name == "dossierd"
-        names = [tool.name for tool in (await client.list_tools()).tools]
+        listed = (await client.list_tools()).tools
+        # The client checks each result against the schema that is announced.
+        assert all(tool.output_schema for tool in listed), listed
+        names = [tool.name for tool in listed]
         assert names == [
             "status", "feature", "artifacts", "read_artifact", "drift", "diff", "next_missing", "wait_for_change", "history",
         ], names
@@ -86,10 +89,19 @@ async def tools():
 async def faults():
     async with connect() as client:
         assert "did you mean `feature`?" in await failure(client, "feature", featur=FEATURE)
-        assert "`feature` is required" in await failure(client, "drift")
-        assert "no feature" in await failure(client, "drift", feature="nonsense")
-        assert "no artifact" in await failure(client, "read_artifact", feature=FEATURE, key="nonsense")
-        assert "at most 60" in await failure(client, "wait_for_change", timeout_seconds=61)
+        assert "`feature` is required: Slug of the feature" in await failure(client, "drift")
+        similar = await failure(client, "drift", feature="001-")
+        assert similar == "there is no feature `001-`; the most similar one is 001-x; `status` lists the features", similar
+        missing = await failure(client, "read_artifact", feature=FEATURE, key="nonsense")
+        assert missing == "001-x has no artifact `nonsense`; `artifacts` lists keys and paths", missing
+        assert "from 0 to 60" in await failure(client, "wait_for_change", timeout_seconds=61)
+        # What selects nothing is a mistake, also where it would be waited for.
+        assert "there is no project `nope`; there are /" in await failure(client, "status", project="nope")
+        assert "there is no project `nope`; there are /" in await failure(client, "next_missing", project="nope")
+        assert "has the step `nope`" in await failure(client, "artifacts", feature=FEATURE, step="nope")
+        assert "has the work package `WP9`" in await failure(client, "artifacts", feature=FEATURE, work_package="WP9")
+        assert "one of input, workflow" in await failure(client, "artifacts", feature=FEATURE, **{"class": "nope"})
+        assert "no feature `nope`" in await failure(client, "wait_for_change", feature="nope", timeout_seconds=60)
         assert "--allow-writes" in await failure(client, "accept_baseline", feature=FEATURE)
         assert "--allow-writes" in await failure(client, "restore", feature=FEATURE, deleted=True)
         for uri in ["dossier://x", "file:///etc/passwd", "dossier://0123/none", "dossier://0123/001-x/../../etc/passwd"]:
@@ -103,6 +115,11 @@ async def faults():
             raise AssertionError(result)
         except MCPError as error:
             assert "no tool `nonsense`" in str(error), error
+        try:
+            result = await client.call_tool("status_", {})
+            raise AssertionError(result)
+        except MCPError as error:
+            assert "did you mean `status`?" in str(error), error
 
 
 async def resources():
@@ -216,7 +233,11 @@ async def writes():
         (FEATURE_DIR / "spec.md").write_text("# Other\n")
         overview = await call(client, "feature", feature=FEATURE)
         text = await failure(client, "accept_baseline", feature=FEATURE, tree_hash_sha256="0" * 64)
-        assert "tree hash" in text, text
+        assert "tree hash" in text and "`diff`" in text, text
+        text = await failure(client, "accept_baseline", feature=FEATURE, tree_hash_sha256="x")
+        assert text == "`tree_hash_sha256` must be 64 lower-case hexadecimal digits", text
+        text = await failure(client, "add_project", path="/nonexistent")
+        assert text.startswith("cannot watch /nonexistent: No such file or directory;"), text
         accepted = await call(client, "accept_baseline", feature=FEATURE, tree_hash_sha256=overview["tree_hash_sha256"])
         assert accepted["drift"]["state"] == "in_parity", accepted
         for _ in range(200):
@@ -264,6 +285,9 @@ async def unwatched():
         assert json.loads(content.text)["feature_slug"] == FEATURE
         text = await failure(client, "read_artifact", feature=FEATURE, key="unknown")
         assert "unknown" in text, text
+        assert "has the step `nope`" in await failure(client, "artifacts", feature=FEATURE, step="nope")
+        if not status["daemon"]:
+            assert "the most similar one is 001-x" in await failure(client, "drift", feature="001-")
         if not status["daemon"]:
             assert "dossierd run" in await failure(client, "wait_for_change", timeout_seconds=1)
     if status["daemon"]:

@@ -1,9 +1,9 @@
 //! `dossierd artifacts`: lists the artifacts of a feature.
 
-use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use crate::cli::args::ArtifactsArgs;
+use crate::cli::artifact_filters::check_filter_values;
 use crate::cli::daemon::query::FeatureQuery;
 use crate::cli::exit::CommandExit;
 use crate::cli::local::target::LocalTarget;
@@ -15,16 +15,6 @@ use crate::core::ignore::IgnoredBy;
 use crate::core::path::escape_unprintable;
 use crate::wire::artifacts::{ArtifactFilters, ArtifactList, IgnoredEntry, IgnoredList};
 
-/// A value of `--step` or `--wp` that no artifact of the feature has.
-#[derive(Debug, thiserror::Error)]
-#[error("no artifact of {feature} has the {name} `{value}`; {known}")]
-pub(crate) struct UnknownFilterValue {
-    feature: String,
-    name: &'static str,
-    value: String,
-    known: String,
-}
-
 pub(crate) fn run(args: &ArtifactsArgs) -> anyhow::Result<CommandExit> {
     if args.ignored {
         return list_ignored(args);
@@ -32,7 +22,7 @@ pub(crate) fn run(args: &ArtifactsArgs) -> anyhow::Result<CommandExit> {
     if let Some(mut query) = FeatureQuery::run(&args.feature, |scope| request_path(args, scope))? {
         if args.step.is_some() || args.wp.is_some() {
             let all: ArtifactList<'_> = query.get("/api/dossier/artifacts")?;
-            reject_unknown_values(args, &query.slug(), &all)?;
+            check_filter_values(&query.slug(), args.step.as_deref(), args.wp.as_deref(), &all)?;
         }
         if args.feature.project.json {
             output::print_body(&query.response.body)?;
@@ -53,34 +43,10 @@ pub(crate) fn run(args: &ArtifactsArgs) -> anyhow::Result<CommandExit> {
     let origins = target.file_origins(&feature);
     let rules = feature.provenance_rules(&origins);
     let all = ArtifactList::new(artifacts, rules, ArtifactFilters::default());
-    reject_unknown_values(args, feature.dossier.context.feature_slug.as_str(), &all)?;
+    let slug = feature.dossier.context.feature_slug.as_str();
+    check_filter_values(slug, args.step.as_deref(), args.wp.as_deref(), &all)?;
     show(args, ArtifactList::new(artifacts, rules, filters))?;
     Ok(target.finish())
-}
-
-/// Fails for a step or a work package that no artifact of the feature has, and names those that there are.
-fn reject_unknown_values(
-    args: &ArtifactsArgs,
-    slug: &str,
-    all: &ArtifactList<'_>,
-) -> Result<(), UnknownFilterValue> {
-    let reject = |name, value: &Option<String>, known: BTreeSet<&str>| match value {
-        Some(value) if !known.contains(value.as_str()) => {
-            let known: Vec<&str> = known.into_iter().collect();
-            let known = if known.is_empty() {
-                "none of them has one".to_owned()
-            } else {
-                format!("there are {}", labels::join_truncated(&known))
-            };
-            let (feature, value) = (slug.to_owned(), value.clone());
-            Err(UnknownFilterValue { feature, name, value, known })
-        }
-        _ => Ok(()),
-    };
-    let steps = all.artifacts.iter().filter_map(|one| one.step_id.as_deref());
-    let packages = all.artifacts.iter().filter_map(|one| one.wp_id.as_deref());
-    reject("step", &args.step, steps.collect())?;
-    reject("work package", &args.wp, packages.collect())
 }
 
 /// Lists what is on disk now; the daemon knows nothing of ignored files.

@@ -7,11 +7,13 @@
 mod changes;
 mod client_roots;
 mod daemon_source;
+mod failure_text;
 mod resource_uri;
 mod scan_source;
 mod server;
 mod tool_arguments;
 mod tool_list;
+mod tool_results;
 mod tools;
 
 pub(super) use server::serve;

@@ -15,6 +15,7 @@ use crate::core::artifact::ArtifactClass;
 use crate::core::feature::Feature;
 use crate::core::history::revision::Revision;
 use crate::core::path::RelPath;
+use crate::core::suggest::nearest;
 use crate::history::compare::{DiffLines, compare, list_versions};
 use crate::project::{LocateError, LoneFeature};
 use crate::wire::artifacts::{ArtifactDetail, ArtifactFilters, ArtifactList};
@@ -43,6 +44,30 @@ pub(super) enum FeatureRequest {
     Diff { from: String, to: String, keys: Vec<String> },
     /// Its stored versions.
     Versions { key: Option<String>, limit: u16 },
+}
+
+impl FeatureRequest {
+    /// Returns a request of all artifacts.
+    pub(super) fn all_artifacts() -> Self {
+        Self::Artifacts {
+            class: None,
+            step: None,
+            work_package: None,
+            required_only: false,
+            missing_only: false,
+        }
+    }
+
+    /// Returns a request of the required artifacts that are missing.
+    pub(super) fn missing_artifacts() -> Self {
+        Self::Artifacts {
+            class: None,
+            step: None,
+            work_package: None,
+            required_only: true,
+            missing_only: true,
+        }
+    }
 }
 
 /// A project that was scanned.
@@ -139,7 +164,8 @@ pub(super) fn scan_feature(
     slug: &str,
     request: &FeatureRequest,
 ) -> anyhow::Result<Value> {
-    for target in targets_of(dirs)? {
+    let targets = targets_of(dirs)?;
+    for target in &targets {
         let found = &target.project;
         let is_selected = project.is_none_or(|name| {
             root_text(&found.root) == name || found.root_id.as_str() == name || *found.name == *name
@@ -148,8 +174,11 @@ pub(super) fn scan_feature(
             return read_feature(&found.root, slug, request);
         }
     }
+    let slugs = targets.iter().flat_map(|target| &target.features).map(|dir| dir.slug.as_str());
+    let similar = nearest(slug, slugs).map(|one| format!("; the most similar one is {one}"));
     bail!(
-        "there is no feature `{slug}` in the projects of the client; `status` lists all features"
+        "there is no feature `{slug}` in the projects of the client{}; `status` lists all features",
+        similar.unwrap_or_default()
     );
 }
 

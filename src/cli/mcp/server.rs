@@ -25,12 +25,14 @@ use crate::cli::args::SocketArgs;
 use crate::cli::mcp::changes::{ChangeFollower, ResourceChanges};
 use crate::cli::mcp::client_roots::ClientRoots;
 use crate::cli::mcp::daemon_source::DaemonSource;
+use crate::cli::mcp::failure_text::failure_text;
 use crate::cli::mcp::resource_uri::ResourceUri;
 use crate::cli::mcp::scan_source::FeatureRequest;
 use crate::cli::mcp::tool_arguments::ToolArguments;
 use crate::cli::mcp::tool_list::{self, WRITE_TOOLS, WriteAccess};
 use crate::cli::mcp::tools::{ListedProject, ToolRunner};
 use crate::client::RequestPath;
+use crate::core::suggest::nearest;
 use crate::core::sync::lock;
 
 /// Number of resources in a page of the list.
@@ -97,7 +99,13 @@ impl DossierServer {
     ) -> Result<CallToolResponse, ErrorData> {
         let name = request.name.as_ref();
         let Some(tool) = tool_list::tool(name) else {
-            return Err(ErrorData::invalid_params(format!("there is no tool `{name}`"), None));
+            let offered = tool_list::tools(self.shared.access);
+            let near = nearest(name, offered.iter().map(|tool| &*tool.name));
+            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            return Err(ErrorData::invalid_params(
+                format!("there is no tool `{name}`{hint}"),
+                None,
+            ));
         };
         if WRITE_TOOLS.contains(&name) && self.shared.access == WriteAccess::Refuse {
             let text =
@@ -111,7 +119,7 @@ impl DossierServer {
         let result = self.runner(peer).await.run(name, &arguments).await;
         Ok(match result {
             Ok(value) => success(name, value).into(),
-            Err(error) => failure(&format!("{error:#}")).into(),
+            Err(error) => failure(&failure_text(&error)).into(),
         })
     }
 
@@ -129,7 +137,7 @@ impl DossierServer {
         let runner = self.runner(peer).await;
         let value = runner.feature(&parsed.feature, Some(&parsed.root_id), &request).await;
         let value =
-            value.map_err(|error| ErrorData::resource_not_found(format!("{error:#}"), None))?;
+            value.map_err(|error| ErrorData::resource_not_found(failure_text(&error), None))?;
         let (text, kind) = match &parsed.key {
             None => (value.to_string(), "application/json"),
             Some(_) => {
@@ -185,7 +193,7 @@ impl DossierServer {
         };
         let runner = self.runner(peer).await;
         let all = runner.projects(move |_, projects| list(projects)).await;
-        let all = all.map_err(|error| ErrorData::internal_error(format!("{error:#}"), None))?;
+        let all = all.map_err(|error| ErrorData::internal_error(failure_text(&error), None))?;
         let next = skipped.saturating_add(RESOURCE_PAGE);
         let next_cursor = (next < all.len()).then(|| next.to_string());
         let page = all.into_iter().skip(skipped).take(RESOURCE_PAGE).collect();
@@ -194,7 +202,7 @@ impl DossierServer {
 
     /// Returns what follows the changes of resources.
     async fn follower(&self) -> Result<ChangeFollower, ErrorData> {
-        let failed = |error: anyhow::Error| ErrorData::internal_error(format!("{error:#}"), None);
+        let failed = |error: anyhow::Error| ErrorData::internal_error(failure_text(&error), None);
         let socket = self.shared.daemon.socket().map_err(failed)?;
         let status = self.shared.daemon.status(&RequestPath::new("/api/status").with_sync()).await;
         Ok(ChangeFollower::new(&socket, status.map_err(failed)?.as_ref()))

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::cli::mcp::tool_list::HASH_PATTERN;
+use crate::core::digest::Digest;
 use crate::core::suggest::nearest;
 
 /// The arguments of a call.
@@ -38,22 +40,15 @@ impl ToolArguments {
                 );
                 return Err(ArgumentError(format!("unknown argument `{name}`; {hint}")));
             };
-            let kind = property["type"].as_str().unwrap_or_default();
-            let has_kind = match kind {
-                "string" => value.is_string(),
-                "boolean" => value.is_boolean(),
-                "integer" => value.is_u64(),
-                "array" => value.as_array().is_some_and(|all| all.iter().all(Value::is_string)),
-                _ => true,
-            };
-            if !has_kind {
-                return Err(ArgumentError(format!("`{name}` must be of type {kind}")));
-            }
+            check_value(property, value)
+                .map_err(|expected| ArgumentError(format!("`{name}` must be {expected}")))?;
         }
         let required = schema.get("required").and_then(Value::as_array);
         for name in required.into_iter().flatten().filter_map(Value::as_str) {
             if !arguments.contains_key(name) {
-                return Err(ArgumentError(format!("`{name}` is required")));
+                let meaning = known.get(name).and_then(|one| one["description"].as_str());
+                let meaning = meaning.map(|text| format!(": {text}")).unwrap_or_default();
+                return Err(ArgumentError(format!("`{name}` is required{meaning}")));
             }
         }
         Ok(Self(arguments))
@@ -86,6 +81,38 @@ impl ToolArguments {
     }
 }
 
+/// Checks a value against the schema of its property, as far as the tools use that; the error is what is expected.
+fn check_value(property: &Value, value: &Value) -> Result<(), String> {
+    let (is_valid, expected) = match property["type"].as_str().unwrap_or_default() {
+        "string" => (value.is_string(), "a string"),
+        "boolean" => (value.is_boolean(), "true or false"),
+        "integer" => (value.is_u64(), "a whole number"),
+        "array" => {
+            let texts = value.as_array().is_some_and(|all| all.iter().all(Value::is_string));
+            (texts, "an array of strings")
+        }
+        _ => (true, ""),
+    };
+    if !is_valid {
+        return Err(expected.to_owned());
+    }
+    if let Some(allowed) = property["enum"].as_array().filter(|allowed| !allowed.contains(value)) {
+        let allowed: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
+        return Err(format!("one of {}", allowed.join(", ")));
+    }
+    if let (Some(number), Some(min), Some(max)) =
+        (value.as_u64(), property["minimum"].as_u64(), property["maximum"].as_u64())
+        && !(min..=max).contains(&number)
+    {
+        return Err(format!("a number from {min} to {max}"));
+    }
+    let is_hash = property["pattern"] == HASH_PATTERN;
+    if is_hash && value.as_str().is_some_and(|text| Digest::parse(text).is_none()) {
+        return Err("64 lower-case hexadecimal digits".to_owned());
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -97,8 +124,10 @@ mod tests {
         let schema = json!({
             "type": "object",
             "properties": {
-                "feature": {"type": "string"}, "force": {"type": "boolean"}, "limit": {"type": "integer"},
-                "keys": {"type": "array"},
+                "feature": {"type": "string", "description": "Slug of the feature"}, "force": {"type": "boolean"},
+                "limit": {"type": "integer", "minimum": 1, "maximum": 60}, "keys": {"type": "array"},
+                "scope": {"type": "string", "enum": ["local", "shared"]},
+                "tree": {"type": "string", "pattern": HASH_PATTERN},
             },
             "required": ["feature"],
         });
@@ -117,10 +146,18 @@ mod tests {
             (false, None, vec![])
         );
         for (arguments, error) in [
-            (json!({}), "`feature` is required"),
-            (json!({"feature": 1}), "`feature` must be of type string"),
-            (json!({"feature": "a", "limit": -1}), "`limit` must be of type integer"),
-            (json!({"feature": "a", "keys": [1]}), "`keys` must be of type array"),
+            (json!({}), "`feature` is required: Slug of the feature"),
+            (json!({"feature": 1}), "`feature` must be a string"),
+            (json!({"feature": "a", "force": "yes"}), "`force` must be true or false"),
+            (json!({"feature": "a", "limit": -1}), "`limit` must be a whole number"),
+            (json!({"feature": "a", "limit": 0}), "`limit` must be a number from 1 to 60"),
+            (json!({"feature": "a", "limit": 61}), "`limit` must be a number from 1 to 60"),
+            (json!({"feature": "a", "keys": [1]}), "`keys` must be an array of strings"),
+            (json!({"feature": "a", "scope": "all"}), "`scope` must be one of local, shared"),
+            (
+                json!({"feature": "a", "tree": "12ab"}),
+                "`tree` must be 64 lower-case hexadecimal digits",
+            ),
             (
                 json!({"feature": "a", "featur": "b"}),
                 "unknown argument `featur`; did you mean `feature`?",

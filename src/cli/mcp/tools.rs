@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
+use crate::cli::artifact_filters::check_filter_values;
 use crate::cli::daemon::connection::{has_hint, has_problem_status, is_not_running};
 use crate::cli::local::scanned_status::project_status;
 use crate::cli::mcp::daemon_source::DaemonSource;
@@ -16,18 +17,16 @@ use crate::cli::mcp::scan_source::{
     AbsentFeature, FeatureRequest, ScannedProject, project_with, scan_feature, scan_projects,
 };
 use crate::cli::mcp::tool_arguments::ToolArguments;
-use crate::cli::render::status_view;
+use crate::cli::render::{labels, status_view};
 use crate::client::{Client, EventStream, RequestPath, percent_encode};
-use crate::core::artifact::ArtifactClass;
 use crate::core::path::escape_bytes;
+use crate::wire::artifacts::ArtifactList;
 use crate::wire::events::JournalPage;
 use crate::wire::hint::HintCode;
 use crate::wire::overview::Overview;
 use crate::wire::status::{ProjectStatus, Status};
 
-/// Longest time that `wait_for_change` waits.
-const MAX_WAIT_SECONDS: u64 = 60;
-/// Time that it waits if the client names none.
+/// Time that `wait_for_change` waits if the client names none.
 const DEFAULT_WAIT_SECONDS: u64 = 30;
 /// Further events that arrive within this time are part of the same result.
 const COALESCE_INTERVAL: Duration = Duration::from_millis(100);
@@ -61,6 +60,7 @@ impl ToolRunner<'_> {
                 self.daemon.post(&path, &body).await
             }
             "restore" => self.restore(args).await,
+            "artifacts" => self.artifacts(args).await,
             "add_project" => {
                 let body = json!({"path": args.required("path"), "keep": args.flag("keep")});
                 self.daemon.post(&RequestPath::new("/api/projects"), &body).await
@@ -70,6 +70,17 @@ impl ToolRunner<'_> {
                 self.feature(args.required("feature"), args.text("project"), &request).await
             }
         }
+    }
+
+    async fn artifacts(&self, args: &ToolArguments) -> anyhow::Result<Value> {
+        let (slug, project) = (args.required("feature"), args.text("project"));
+        let (step, work_package) = (args.text("step"), args.text("work_package"));
+        if step.or(work_package).is_some() {
+            let all = self.feature(slug, project, &FeatureRequest::all_artifacts()).await?;
+            let all: ArtifactList<'_> = serde_json::from_value(all)?;
+            check_filter_values(slug, step, work_package, &all)?;
+        }
+        self.feature(slug, project, &feature_request("artifacts", args)?).await
     }
 
     /// Returns what is requested of a feature: from the daemon, or else from a scan.
@@ -172,19 +183,17 @@ impl ToolRunner<'_> {
         let selected = args.text("project").map(str::to_owned);
         let problems_only = args.flag("problems_only");
         self.projects(move |status, projects| {
-            let is_selected = |one: &&ListedProject<'_>| one.is_named(selected.as_deref());
-            let projects: Vec<Value> = projects
-                .iter()
-                .filter(is_selected)
+            let projects: Vec<Value> = selected_projects(projects, selected.as_deref())?
+                .into_iter()
                 .map(|project| project.to_value(problems_only))
                 .collect();
-            json!({
+            Ok(json!({
                 "daemon": status.is_some(),
                 "cursor": status.map(|status| format!("{}:{}", status.instance, status.seq)),
                 "projects": projects,
-            })
+            }))
         })
-        .await
+        .await?
     }
 
     async fn next_missing(&self, args: &ToolArguments) -> anyhow::Result<Value> {
@@ -192,22 +201,16 @@ impl ToolRunner<'_> {
         let Some(slug) = args.text("feature") else {
             return self
                 .projects(move |_, projects| {
-                    let selected = projects.iter().filter(|one| one.is_named(project.as_deref()));
-                    let features: Vec<Value> = selected
+                    let features: Vec<Value> = selected_projects(projects, project.as_deref())?
+                        .into_iter()
                         .flat_map(|one| one.status.features.iter().filter_map(next_entry))
                         .collect();
-                    json!({"features": features})
+                    Ok(json!({"features": features}))
                 })
-                .await;
+                .await?;
         };
         let overview = self.feature(slug, project.as_deref(), &FeatureRequest::Overview).await?;
-        let missing = FeatureRequest::Artifacts {
-            class: None,
-            step: None,
-            work_package: None,
-            required_only: true,
-            missing_only: true,
-        };
+        let missing = FeatureRequest::missing_artifacts();
         let missing = self.feature(slug, project.as_deref(), &missing).await?;
         let artifact = |one: &Value| {
             json!({
@@ -229,9 +232,6 @@ impl ToolRunner<'_> {
 
     async fn wait_for_change(&self, args: &ToolArguments) -> anyhow::Result<Value> {
         let seconds = args.number("timeout_seconds").unwrap_or(DEFAULT_WAIT_SECONDS);
-        if seconds > MAX_WAIT_SECONDS {
-            bail!("`timeout_seconds` is at most {MAX_WAIT_SECONDS}");
-        }
         let deadline = Instant::now() + Duration::from_secs(seconds);
         let filtered = || {
             RequestPath::new("/api/events")
@@ -244,6 +244,15 @@ impl ToolRunner<'_> {
         let first: JournalPage = serde_json::from_value(self.daemon.get(&page(since)).await?)?;
         if first.gap || !first.events.is_empty() {
             return Ok(page_value(&first, false));
+        }
+        if let Some(slug) = args.text("feature") {
+            // Of one that there is not, nothing would ever be reported.
+            let overview = RequestPath::new("/api/dossier/overview").with("feature", slug);
+            let overview = overview.with_optional("project", args.text("project"));
+            match self.daemon.get(&overview).await {
+                Err(error) if has_problem_status(&error, 404) => return Err(error),
+                _ => {}
+            }
         }
         let client = Client::connect(&self.daemon.socket()?).await?;
         let mut stream = EventStream::open(client, &filtered().with("since", &first.next)).await?;
@@ -273,6 +282,19 @@ impl ToolRunner<'_> {
         let path = self.changed_feature("/api/dossier/restore", args).await?;
         self.daemon.post(&path, &body).await
     }
+}
+
+/// Returns the projects with this name, root or identity, or all.
+fn selected_projects<'p, 'a>(
+    projects: &'p [ListedProject<'a>],
+    name: Option<&str>,
+) -> anyhow::Result<Vec<&'p ListedProject<'a>>> {
+    let selected: Vec<_> = projects.iter().filter(|one| one.is_named(name)).collect();
+    if let (Some(name), true) = (name, selected.is_empty()) {
+        let roots: Vec<&str> = projects.iter().map(|one| one.status.root.as_ref()).collect();
+        bail!("there is no project `{name}`; there are {}", labels::join_truncated(&roots));
+    }
+    Ok(selected)
 }
 
 fn page_value(page: &JournalPage, timed_out: bool) -> Value {
@@ -361,20 +383,13 @@ fn feature_request(tool: &str, args: &ToolArguments) -> anyhow::Result<FeatureRe
     let text = |name| args.text(name).map(str::to_owned);
     Ok(match tool {
         "feature" => FeatureRequest::Overview,
-        "artifacts" => {
-            let class = text("class");
-            if let Some(class) = class.as_deref().filter(|one| ArtifactClass::parse(one).is_none())
-            {
-                bail!("there is no class `{class}`");
-            }
-            FeatureRequest::Artifacts {
-                class,
-                step: text("step"),
-                work_package: text("work_package"),
-                required_only: args.flag("required_only"),
-                missing_only: args.flag("missing_only"),
-            }
-        }
+        "artifacts" => FeatureRequest::Artifacts {
+            class: text("class"),
+            step: text("step"),
+            work_package: text("work_package"),
+            required_only: args.flag("required_only"),
+            missing_only: args.flag("missing_only"),
+        },
         "read_artifact" => FeatureRequest::Artifact { key: args.required("key").to_owned() },
         "drift" => FeatureRequest::Drift,
         "diff" => FeatureRequest::Diff {
@@ -383,8 +398,7 @@ fn feature_request(tool: &str, args: &ToolArguments) -> anyhow::Result<FeatureRe
             keys: args.texts("keys").into_iter().map(str::to_owned).collect(),
         },
         "history" => {
-            let limit = args.number("limit").map(u16::try_from);
-            let limit = limit.transpose().ok().context("`limit` is at most 5000")?;
+            let limit = args.number("limit").and_then(|limit| u16::try_from(limit).ok());
             FeatureRequest::Versions { key: text("key"), limit: limit.unwrap_or(DEFAULT_VERSIONS) }
         }
         other => bail!("there is no tool `{other}`"),
