@@ -176,10 +176,7 @@ pub(super) const EXAMPLES: &[(&str, &[Example])] = &[
     ("mcp", &[("mcp", "serve an agent"), ("mcp --allow-writes", "also let it accept and restore")]),
     (
         "completions",
-        &[(
-            "completions bash > ~/.local/share/bash-completion/completions/dossierd",
-            "install the completions of bash",
-        )],
+        &[("completions bash >> ~/.bash_completion", "install the completions of bash")],
     ),
     (
         "man",

@@ -312,7 +312,7 @@ pub(super) struct ExecArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct EventsArgs {
-    /// Features by slug or path; only their events are printed
+    /// Features: slug, path, number or part of the slug [default: all]
     #[arg(value_name = "FEATURE")]
     pub(super) features: Vec<OsString>,
     /// Event type to print; can be repeated
@@ -422,6 +422,8 @@ pub(super) struct ArtifactsArgs {
     pub(super) ignored: bool,
 }
 
+/// How a command that changes something names a feature.
+const EXACT_FEATURE: &str = "Feature: slug, path or number";
 /// Artifact classes that `--class` accepts.
 const ARTIFACT_CLASSES: [&str; 7] =
     ["input", "workflow", "output", "evidence", "policy", "runtime", "other"];
@@ -474,6 +476,8 @@ pub(super) struct LogArgs {
 }
 
 #[derive(Debug, Args)]
+// What is changed becomes the last argument, so the names follow the feature again.
+#[command(mut_arg("feature", |feature| feature.help(EXACT_FEATURE)), mut_arg("names", |names| names))]
 pub(super) struct RestoreArgs {
     #[command(flatten)]
     pub(super) feature: FeatureArgs,
@@ -514,7 +518,7 @@ pub(super) enum HistoryCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct HistoryPurgeArgs {
-    /// Feature, by slug or path; all features of all projects if none is named
+    /// Feature: slug, path or number [default: all of all projects]
     pub(super) feature: Option<OsString>,
     #[command(flatten)]
     pub(super) project: ProjectArgs,
@@ -572,13 +576,14 @@ pub(super) enum BaselineCommand {
     /// List the baseline and those that it replaced
     Log(CurrentFeatureArgs),
     /// Remove the baseline
+    #[command(mut_arg("feature", |feature| feature.help(EXACT_FEATURE)))]
     Clear(FeatureArgs),
 }
 
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "independent flags")]
 pub(super) struct BaselineAcceptArgs {
-    /// Features, by slug or path
+    /// Features: slug, path or number
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "FEATURE")]
     pub(super) features: Vec<OsString>,
     /// Accept all features of the project

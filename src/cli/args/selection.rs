@@ -60,7 +60,7 @@ impl From<LoneArgs> for LoneFeature {
 /// Selects a feature.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct FeatureArgs {
-    /// Feature, by slug or path
+    /// Feature: slug, path, number or part of the slug
     pub(in crate::cli) feature: OsString,
     #[command(flatten)]
     pub(in crate::cli) project: ProjectArgs,
@@ -97,7 +97,8 @@ impl FromArgMatches for CurrentFeatureArgs {
 impl Args for CurrentFeatureArgs {
     fn augment_args(command: Command) -> Command {
         FeatureArgs::augment_args(command).mut_arg("feature", |feature| {
-            let help = "Feature, by slug or path [default: that of the current directory]";
+            let help =
+                "Feature: slug, path, number or part of the slug [default: this directory's]";
             feature.required(false).default_value("").hide_default_value(true).help(help)
         })
     }
@@ -110,7 +111,7 @@ impl Args for CurrentFeatureArgs {
 /// Selects one feature, or all features of a project.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct OptionalFeatureArgs {
-    /// Feature, by slug or path
+    /// Feature: slug, path, number or part of the slug
     pub(in crate::cli) feature: Option<OsString>,
     #[command(flatten)]
     pub(in crate::cli) project: ProjectArgs,

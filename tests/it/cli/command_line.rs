@@ -133,6 +133,17 @@ fn help_version_man_pages_and_completions_cover_every_command() {
         assert!(help.stdout.contains("Usage: dossierd"), "{}", help.stdout);
         assert!(help.stdout.contains("\nExamples:\n  dossierd "), "{}", help.stdout);
     }
+    // What changes something takes no part of a slug.
+    for (command, names) in [
+        (&["status"][..], "slug, path, number or part of the slug"),
+        (&["restore"], "slug, path or number\n"),
+        (&["baseline", "accept"], "slug, path or number\n"),
+        (&["baseline", "clear"], "slug, path or number\n"),
+        (&["history", "purge"], "slug, path or number ["),
+    ] {
+        let help = project.run(&[command, &["-h"]].concat()).assert_success().stdout;
+        assert!(help.contains(names), "{command:?}: {help}");
+    }
     let check = project.run(&["check", "--help"]).assert_success().stdout;
     for code in ["78", "13", "12", "11", "10"] {
         assert!(check.contains(code), "the exit codes are explained: {check}");

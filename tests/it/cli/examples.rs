@@ -3,11 +3,13 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
+use std::process::Command;
+use std::time::Duration;
 
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::support::{CommandOutput, Project, bakery_dir, find_artifact, read_tree};
+use crate::support::{CommandOutput, Project, bakery_dir, find_artifact, git, read_tree, run};
 
 /// Returns output and exit code of a command in the example project.
 fn example_output(arguments: &[&str]) -> String {
@@ -109,6 +111,88 @@ fn instructions_of_the_example_work() {
     project.write(".dossierd/missions/software-dev/expected-artifacts.yaml", edited);
     let missing = project.run(&["artifacts", "001-order-page", "--missing"]).assert_success();
     assert!(missing.stdout.contains("the-plan.md"), "{}", missing.stdout);
+}
+
+/// Returns the examples in the help of a command and of its subcommands, each once.
+fn help_examples(project: &Project, words: &[&str]) -> Vec<String> {
+    let help = project.run(&[words, &["--help"]].concat()).assert_success().stdout;
+    let (rest, examples) = help.split_once("\nExamples:\n").expect("examples in each help");
+    let lines = examples.lines().filter_map(|line| line.strip_prefix("  dossierd "));
+    let mut examples: Vec<String> = lines.map(str::to_owned).collect();
+    let commands = rest.split_once("\nCommands:\n").map_or("", |(_, commands)| commands);
+    let names = commands.lines().take_while(|line| !line.is_empty()).filter_map(|line| {
+        line.strip_prefix("  ").filter(|line| !line.starts_with(' '))?.split(' ').next()
+    });
+    for name in names.filter(|name| *name != "help") {
+        examples.extend(help_examples(project, &[words, &[name]].concat()));
+    }
+    let mut seen = std::collections::HashSet::new();
+    examples.retain(|example| seen.insert(example.clone()));
+    examples
+}
+
+/// Examples that do not end, open a browser, change the user's session, or need hours of history: only their arguments
+/// are checked.
+const PARSED_ONLY: [&str; 9] = [
+    "run ",
+    "watch",
+    "top",
+    "events --follow",
+    "dashboard",
+    "service ",
+    "man |",
+    "diff 001-order-page spec.md --from 2h",
+    "restore 001-order-page spec.md --from @17",
+];
+/// Exit codes of examples that report what is wrong in the example project.
+const OTHER_CODES: [(&str, i32); 3] =
+    [("check --changed-since", 0), ("check", 12), ("status --short", 12)];
+
+#[test]
+fn every_example_of_the_help_works() {
+    let project = Project::copy_of(&bakery_dir());
+    std::os::unix::fs::symlink(bakery_dir().parent().unwrap(), project.root.join("examples"))
+        .unwrap();
+    fs::create_dir_all(project.home().join("some/project/.kittify")).unwrap();
+    git(&project.root, &["init", "-q", "-b", "main"]);
+    git(&project.root, &["add", "-A"]);
+    git(&project.root, &["commit", "-q", "-m", "x"]);
+    let mut examples = help_examples(&project, &[]);
+    assert!(examples.len() > 60, "{examples:#?}");
+    // What removes something comes last, and a baseline of the team hides the local one.
+    let is_last = |example: &String| {
+        let last = ["--shared", "purge", "clear", "stop"];
+        last.iter().position(|word| example.contains(word)).map_or(0, |at| at + 1)
+    };
+    examples.sort_by_key(is_last);
+    let _daemon = project.start_daemon();
+    let of_client = project.client_command(&[]);
+    let program_dir = std::path::Path::new(env!("CARGO_BIN_EXE_dossierd")).parent().unwrap();
+    for _ in 0..2 {
+        project.run_client(&["baseline", "accept", "001-order-page"]).assert_success();
+    }
+    for example in examples {
+        let is_parsed_only = PARSED_ONLY.iter().any(|begin| example.starts_with(begin));
+        let line = match example.split_once(" | ") {
+            Some((arguments, _)) if is_parsed_only => format!("dossierd {arguments} --help"),
+            _ if is_parsed_only => format!("dossierd {example} --help"),
+            _ => format!("dossierd {example}"),
+        };
+        if example.starts_with("init") {
+            let _ = fs::remove_file(project.root.join(".dossierd/config.yaml"));
+        }
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &line]).env_clear();
+        shell.envs(of_client.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        shell.env("PATH", format!("{}:/usr/bin:/bin", program_dir.display()));
+        let feature =
+            if example.starts_with("artifacts .") { "kitty-specs/001-order-page" } else { "" };
+        shell.current_dir(project.root.join(feature));
+        let run = run(shell, Duration::from_mins(1));
+        let code = OTHER_CODES.iter().find(|(begin, _)| example.starts_with(begin));
+        let code = code.filter(|_| !is_parsed_only).map_or(0, |(_, code)| *code);
+        assert_eq!(run.code, code, "{line}: {run:?}");
+    }
 }
 
 /// File names with characters that are special on terminals, in shells or in JSON.

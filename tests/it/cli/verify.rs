@@ -48,7 +48,7 @@ fn verify_outside_a_project_compares_all_projects() {
         run(command, COMMAND_TIMEOUT)
     };
     assert_eq!(verify(&[]).assert_success().stdout, "3 features compared: no differences\n");
-    assert_eq!(verify(&["002-y"]).assert_success().stdout, "1 features compared: no differences\n");
+    assert_eq!(verify(&["002-y"]).assert_success().stdout, "1 feature compared: no differences\n");
     verify(&["003-none"]).assert_failure(1, "there is no feature `003-none`");
     verify(&[FEATURE]).assert_failure(1, "001-x");
 }
@@ -87,7 +87,7 @@ fn verify_compares_only_paths_and_hashes_if_the_manifest_is_invalid() {
     let run = project.run_client(&["verify"]);
     run.assert_failure(78, "001-x: its manifest cannot be used, so only paths");
     assert!(run.stderr.contains("expected-artifacts.yaml:1:"), "{run:?}");
-    assert_eq!(run.stdout, "1 features compared: no differences\n");
+    assert_eq!(run.stdout, "1 feature compared: no differences\n");
 }
 
 #[test]

@@ -292,8 +292,10 @@ fn print(features: usize, differences: &BTreeSet<FieldDifference>) -> anyhow::Re
     }
     let result = match differences.len() {
         0 => "no differences".green().to_string(),
+        1 => "1 difference".red().to_string(),
         count => format!("{count} differences").red().to_string(),
     };
-    writeln!(out, "{features} features compared: {result}")?;
+    let noun = if features == 1 { "feature" } else { "features" };
+    writeln!(out, "{features} {noun} compared: {result}")?;
     Ok(out.flush()?)
 }
