@@ -1,4 +1,6 @@
-//! Which feature a short name selects: its number, or a part of its slug.
+//! Which feature a short name selects: its number, or a part of its slug. Which one a mistyped name may mean.
+
+use crate::core::suggest::nearest;
 
 /// Which short names are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +65,48 @@ pub fn match_feature<'a>(name: &str, slugs: &[&'a str], forms: NameForms) -> Nam
     NameMatch::of(select(&|slug| slug.contains(&wanted)))
 }
 
+/// Returns the feature that a name may mean which selects none: the one whose slug is similar, or else the only one with
+/// a part that is.
+///
+/// ```
+/// use dossierd::core::feature_name::similar_feature;
+///
+/// let slugs = ["001-order-page", "042-loyalty-card"];
+/// for name in ["042-loyalti-card", "loyaltie", "loyalty-ca"] {
+///     assert_eq!(similar_feature(name, slugs), Some("042-loyalty-card"));
+/// }
+/// assert_eq!(similar_feature("invoice", slugs), None);
+/// ```
+#[must_use]
+pub fn similar_feature<'a>(
+    name: &str,
+    slugs: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    if name.is_empty() {
+        return None;
+    }
+    let slugs: Vec<&str> = slugs.into_iter().collect();
+    if let Some(slug) = nearest(name, slugs.iter().copied()) {
+        return Some(slug);
+    }
+    // Parts of as many words as the name has.
+    let name = name.to_lowercase();
+    let count = name.split('-').count();
+    let parts_of = |slug: &str| -> Vec<String> {
+        let slug = slug.to_lowercase();
+        let words: Vec<&str> = slug.split(['-', '/']).collect();
+        words.windows(count).map(|words| words.join("-")).collect()
+    };
+    let parts: Vec<(String, &str)> = slugs
+        .iter()
+        .flat_map(|slug| parts_of(slug).into_iter().map(move |part| (part, *slug)))
+        .collect();
+    let similar = nearest(&name, parts.iter().map(|(part, _)| part.as_str()))?;
+    let mut found = parts.iter().filter(|(part, _)| part == similar).map(|(_, slug)| *slug);
+    let first = found.next()?;
+    found.all(|slug| slug == first).then_some(first)
+}
+
 impl<'a> NameMatch<'a> {
     fn of(found: Vec<&'a str>) -> Self {
         match found.as_slice() {
@@ -83,6 +127,27 @@ fn leading_number(text: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mistyped_name_suggests_the_only_feature_that_it_may_mean() {
+        let slugs = ["001-order-page", "002-Loyalty-card", "archive/7-gift-card", "plain"];
+        for (name, expected) in [
+            ("001-order-pag", Some("001-order-page")),
+            ("orders", Some("001-order-page")),
+            ("loyaltie", Some("002-Loyalty-card")),
+            ("loyalty-ca", Some("002-Loyalty-card")),
+            ("gift-cards", Some("archive/7-gift-card")),
+            ("plains", Some("plain")),
+            // Two have such a part.
+            ("cards", None),
+            ("invoice", None),
+            ("a-name-of-more-words-than-any", None),
+            ("", None),
+        ] {
+            assert_eq!(similar_feature(name, slugs), expected, "{name}");
+        }
+        assert_eq!(similar_feature("x", []), None);
+    }
 
     #[test]
     fn short_names_select_the_one_feature_that_they_can() {

@@ -8,8 +8,8 @@ use crate::api::request::sync::{SyncReport, wait_synced};
 use crate::api::request::wait::wait_until;
 use crate::api::response::overview::overview;
 use crate::api::state::ApiState;
+use crate::core::feature_name::similar_feature;
 use crate::core::path::FeatureSlug;
-use crate::core::suggest::nearest;
 use crate::engine::ids::ProjectId;
 use crate::engine::read_model::{EngineState, FeatureView, ProjectView};
 use crate::wire::hint::HintCode;
@@ -71,7 +71,7 @@ impl ResolvedFeature {
                     let known = matching_projects(world, project)
                         .flat_map(|(_, view)| view.features.iter().map(|one| one.slug().as_str()));
                     if slug.len() <= MAX_SIMILAR_BYTES
-                        && let Some(similar) = nearest(slug, known)
+                        && let Some(similar) = similar_feature(slug, known)
                     {
                         detail.push_str(&format!("; the most similar one is {similar}"));
                     }

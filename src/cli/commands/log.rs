@@ -18,7 +18,7 @@ use crate::wire::history::{VersionEndKind, VersionItem, VersionList};
 pub(crate) fn run(args: &LogArgs) -> anyhow::Result<CommandExit> {
     let is_short = args.range.since.is_none() && std::io::stdout().is_terminal();
     let limit = args.number.unwrap_or(if is_short { NEWEST_ON_TERMINAL } else { MAX_VERSIONS });
-    let is_all = args.range.since.is_none() && args.range.until.is_none();
+    let is_all = is_all(args);
     // Those that are too new are left out afterwards.
     let requested = if is_all { limit } else { MAX_VERSIONS };
     let names = resolve_artifact_names(args.name.as_slice(), &args.feature);
@@ -55,6 +55,11 @@ pub(crate) fn run(args: &LogArgs) -> anyhow::Result<CommandExit> {
 const NEWEST_ON_TERMINAL: u16 = 50;
 const MAX_VERSIONS: u16 = 5_000;
 
+/// Returns true if versions of every time are listed.
+fn is_all(args: &LogArgs) -> bool {
+    args.range.since.is_none() && args.range.until.is_none()
+}
+
 /// Prints the versions of the range, the newest `limit` of them.
 fn show(args: &LogArgs, mut list: VersionList<'_>, limit: usize) -> anyhow::Result<()> {
     let RangeArgs { since, until } = &args.range;
@@ -73,13 +78,15 @@ fn show(args: &LogArgs, mut list: VersionList<'_>, limit: usize) -> anyhow::Resu
     if args.feature.project.json {
         return Ok(output::print_json(&list)?);
     }
-    print(&list)
+    print(&list, !is_all(args))
 }
 
-fn print(list: &VersionList<'_>) -> anyhow::Result<()> {
+/// Prints the versions, which may be those of a time only.
+fn print(list: &VersionList<'_>, is_selected_by_time: bool) -> anyhow::Result<()> {
     let mut out = output::stdout_human();
     if list.versions.is_empty() {
-        writeln!(out, "no version of {} is stored", escape_unprintable(&list.feature_slug))?;
+        let when = if is_selected_by_time { " of that time" } else { "" };
+        writeln!(out, "no version of {}{when} is stored", escape_unprintable(&list.feature_slug))?;
         return Ok(out.flush()?);
     }
     let mut table =

@@ -18,10 +18,10 @@ use crate::core::artifact::ArtifactRef;
 use crate::core::content::StaticHash;
 use crate::core::diagnostics::SkippedDir;
 use crate::core::feature::Feature;
+use crate::core::feature_name::similar_feature;
 use crate::core::path::{RelPath, escape_bytes, escape_unprintable};
 use crate::core::pattern::Pattern;
 use crate::core::provenance::FileOrigins;
-use crate::core::suggest::nearest;
 use crate::engine::oneshot::{
     IgnoredFile, OneShotOptions, list_ignored, missing_feature, scan_features,
 };
@@ -294,7 +294,7 @@ impl LocalTarget {
             }
             if !is_path(name) && !path.is_dir() {
                 let slugs = target.features.iter().map(|dir| dir.slug.as_str());
-                let similar = nearest(&name.to_string_lossy(), slugs).map_or_else(
+                let similar = similar_feature(&name.to_string_lossy(), slugs).map_or_else(
                     || target.describe_features(),
                     |similar| format!("did you mean {}?", escape_unprintable(similar)),
                 );

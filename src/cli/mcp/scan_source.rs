@@ -13,9 +13,9 @@ use crate::cli::local::target::LocalTarget;
 use crate::cli::scope::root_text;
 use crate::core::artifact::ArtifactClass;
 use crate::core::feature::Feature;
+use crate::core::feature_name::similar_feature;
 use crate::core::history::revision::Revision;
 use crate::core::path::RelPath;
-use crate::core::suggest::nearest;
 use crate::history::compare::{DiffLines, compare, list_versions};
 use crate::project::{LocateError, LoneFeature};
 use crate::wire::artifacts::{ArtifactDetail, ArtifactFilters, ArtifactList};
@@ -175,7 +175,8 @@ pub(super) fn scan_feature(
         }
     }
     let slugs = targets.iter().flat_map(|target| &target.features).map(|dir| dir.slug.as_str());
-    let similar = nearest(slug, slugs).map(|one| format!("; the most similar one is {one}"));
+    let similar =
+        similar_feature(slug, slugs).map(|one| format!("; the most similar one is {one}"));
     bail!(
         "there is no feature `{slug}` in the projects of the client{}; `status` lists all features",
         similar.unwrap_or_default()

@@ -267,4 +267,8 @@ fn features_are_selected_by_number_or_part_and_changed_by_number_only() {
         "002-loyalty-card"
     );
     assert!(project.run_client(&["status", "2"]).stdout.starts_with("002-loyalty-card\n"));
+    // A part of a slug, too, is recognised if it is mistyped.
+    for run in [project.run_client(&["drift", "pointers"]), project.run(&["drift", "pointers"])] {
+        assert!(run.code == 1 && run.stderr.contains("021-loyalty-points"), "{run:?}");
+    }
 }

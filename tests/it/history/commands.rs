@@ -178,6 +178,8 @@ fn log_lists_the_versions_between_two_moments() {
     assert_eq!(log(&["--since", &since, "-n", "2"]), all[..2]);
     assert_eq!(log(&["--since", "1h"]), all);
     assert_eq!(log(&["--until", "1h"]), [0_u64; 0]);
+    let text = project.run_client(&["log", FEATURE, "--until", "1h"]).assert_success().stdout;
+    assert_eq!(text, "no version of 001-x of that time is stored\n");
     daemon.stop();
 }
 
