@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::delivery::support::{
     Behaviour, assert_in_order, change_features, journal, sink, start_receiver, wait_for_delivery,
 };
-use crate::support::kernel::{Mount, can_run, is_root, wrap_command};
+use crate::support::kernel::{Mount, can_run, fill_disk, is_root, wrap_command};
 use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project};
@@ -35,9 +35,7 @@ fn full_disk_loses_no_event_for_the_receiver() {
         change_features(&project, &format!("{kill}: receiver down"));
         wait_for("a failed request", || (sink(&daemon)["state"] == "retrying").then_some(()));
         let ballast = mount.0.join("ballast");
-        let mut file = File::create(&ballast).unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-        drop(file);
+        fill_disk(&ballast);
         // The write-ahead log still has some allocated space.
         let mut attempt = 0;
         wait_for("a full disk", || {

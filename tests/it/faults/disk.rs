@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use rustix::process::{Pid, Signal};
 
 use crate::support::invariants::{JournalReader, artifact_changes, assert_invariants};
-use crate::support::kernel::{Mount, can_run, is_root, send_signal, sh, wrap_command};
+use crate::support::kernel::{Mount, can_run, fill_disk, is_root, send_signal, sh, wrap_command};
 use crate::support::process::Daemon;
 use crate::support::wait::wait_for;
 use crate::support::{FEATURE, Project, not_run, sha256, write_file};
@@ -59,9 +59,7 @@ fn full_disk_is_reported_and_recovered_from() {
     let mut journal = JournalReader::default();
     assert_invariants(&project, &daemon, &mut journal);
     let ballast = mount.0.join("ballast");
-    let mut file = File::create(&ballast).unwrap();
-    while file.write_all(&[0; 4096]).is_ok() {}
-    drop(file);
+    fill_disk(&ballast);
     // The write-ahead log still has some allocated space.
     let mut attempt = 0;
     let detail = wait_for("a full disk", || {
@@ -115,9 +113,7 @@ fn full_disk_at_start_is_reported_and_recovered_from() {
     };
     let ballast = mount.0.join("ballast");
     let mut journal = JournalReader::default();
-    let mut file = File::create(&ballast).unwrap();
-    while file.write_all(&[0; 4096]).is_ok() {}
-    drop(file);
+    fill_disk(&ballast);
     assert_starts_without_store(&project, || fs::remove_file(&ballast).unwrap(), &mut journal);
 }
 

@@ -10,7 +10,7 @@ use rustix::process::{Signal, geteuid};
 
 use crate::daemon::model::{Random, operate};
 use crate::support::invariants::{JournalReader, assert_invariants};
-use crate::support::kernel::{Mount, WatchStatus, send_signal, wrap_command};
+use crate::support::kernel::{Mount, WatchStatus, fill_disk, send_signal, wrap_command};
 use crate::support::process::Daemon;
 use crate::support::{FEATURE, Project, git, not_run, write_file};
 
@@ -163,9 +163,7 @@ impl Environment {
             }
             4 if self.disk.is_some() => {
                 let ballast = self.project.state_dir().join("ballast");
-                let mut file = File::create(&ballast).unwrap();
-                while file.write_all(&[0; 4096]).is_ok() {}
-                drop(file);
+                fill_disk(&ballast);
                 self.operate(random);
                 self.daemon().export("002-kept");
                 fs::remove_file(&ballast).unwrap();

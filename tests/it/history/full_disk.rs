@@ -1,10 +1,9 @@
 //! A full disk: events are not affected, versions are stored again when there is space.
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs;
 
 use super::{versions, wait_until_stored};
-use crate::support::kernel::{Mount, is_root};
+use crate::support::kernel::{Mount, fill_disk, is_root};
 use crate::support::wait::wait_for;
 use crate::support::{Project, sha256};
 
@@ -19,9 +18,7 @@ fn history_rests_while_the_store_of_events_cannot_be_written() {
     let daemon = project.start_daemon();
     wait_until_stored(&daemon);
     let ballast = mount.0.join("ballast");
-    let mut file = File::create(&ballast).unwrap();
-    while file.write_all(&[0; 4096]).is_ok() {}
-    drop(file);
+    fill_disk(&ballast);
     let mut n = 0;
     wait_for("a store that cannot be written", || {
         n += 1;
@@ -45,7 +42,7 @@ fn history_rests_while_the_store_of_events_cannot_be_written() {
         line.split_whitespace().last().unwrap().parse::<u64>().unwrap()
     };
     let before = switches();
-    // Each takes a part of a millisecond at least.
+    // They take some hundred milliseconds together.
     for _ in 0..2_000 {
         daemon.get_json("/api/status");
     }
@@ -71,9 +68,7 @@ fn versions_of_a_full_disk_are_listed_and_storing_goes_on() {
     let daemon = project.start_daemon();
     wait_until_stored(&daemon);
     let ballast = mount.0.join("ballast");
-    let mut file = File::create(&ballast).unwrap();
-    while file.write_all(&[0; 4096]).is_ok() {}
-    drop(file);
+    fill_disk(&ballast);
     // What is written does not compress, so that free pages are used up soon.
     let text = |n: u64| -> String {
         (0..4_000_u64)

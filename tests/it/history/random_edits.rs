@@ -3,12 +3,10 @@
 //! number of sequences.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::path::Path;
+use std::fs;
 
 use super::{versions_of, wait_until_stored};
-use crate::support::kernel::{Mount, is_root};
+use crate::support::kernel::{Mount, fill_disk, is_root};
 use crate::support::process::Daemon;
 use crate::support::{FEATURE, Project, git, read_tree, sha256};
 
@@ -94,7 +92,7 @@ fn run_sequence(seed: u64) {
                 daemon = project.start_daemon();
             }
             3 => git(&project.root, &["checkout", "-q", "--", "kitty-specs"]),
-            4 if is_mounted => fill(&ballast),
+            4 if is_mounted => fill_disk(&ballast),
             5 => drop(fs::remove_file(&ballast)),
             6 if !ballast.exists() => {
                 wait_until_stored(&daemon);
@@ -123,12 +121,6 @@ fn run_sequence(seed: u64) {
     check(seed, &project, &daemon, &done);
     daemon.stop();
     drop(mount);
-}
-
-/// Leaves no space on the file system of a file.
-fn fill(ballast: &Path) {
-    let mut file = File::create(ballast).unwrap();
-    while file.write_all(&[0; 4096]).is_ok() {}
 }
 
 fn check(seed: u64, project: &Project, daemon: &Daemon, done: &Done) {

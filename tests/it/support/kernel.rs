@@ -1,6 +1,8 @@
 //! Faults of a real kernel: limits, mounts, signals, failing system calls. Most need root; tests
 //! report that they are not run without it.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -90,6 +92,13 @@ impl Drop for Mount {
         let mut command = Command::new("umount");
         let _ = command.arg("-l").arg(&self.0).stderr(Stdio::null()).status();
     }
+}
+
+/// Writes a file until no space is left on its file system.
+#[track_caller]
+pub(crate) fn fill_disk(ballast: &Path) {
+    let mut file = File::create(ballast).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
 }
 
 /// How the daemon watches a project.
