@@ -49,8 +49,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// How often all files are thinned, and the published state is compared with what is stored.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_hours(1);
-/// How often the thread checks whether the store of events can be written again.
-const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(10);
+/// Pause of maintenance that was due and not possible, as while the store of events cannot be written.
+const DUE_PAUSE: Duration = Duration::from_secs(10);
 /// Number of files that are thinned in one transaction.
 const THINNED_FILES: u32 = 64;
 /// Number of commands that wait; further ones are refused.
@@ -385,6 +385,11 @@ impl WriterThread {
             return;
         }
         let result = self.work();
+        // An event wakes the thread before that.
+        let now = Instant::now();
+        if self.maintenance_at <= now {
+            self.maintenance_at = now + DUE_PAUSE;
+        }
         let error = match result {
             Ok(()) => {
                 (self.retry_at, self.retry_pause) = (None, RETRY_PAUSES.0);
@@ -447,8 +452,6 @@ impl WriterThread {
     fn work_with(&mut self, store: &mut ContentStore) -> Result<(), StoreError> {
         let world = self.context.views.load();
         if world.instance.is_empty() || world.degraded.is_some() {
-            // The next number of an event wakes the thread before that.
-            self.maintenance_at = self.maintenance_at.max(Instant::now() + UNAVAILABLE_PAUSE);
             return Ok(());
         }
         if world.instance != self.instance {
