@@ -246,7 +246,7 @@ impl ToolRunner<'_> {
             return Ok(page_value(&first, false));
         }
         if let Some(slug) = args.text("feature") {
-            // Of one that there is not, nothing would ever be reported.
+            // Nothing would ever be reported of one that does not exist.
             let overview = RequestPath::new("/api/dossier/overview").with("feature", slug);
             let overview = overview.with_optional("project", args.text("project"));
             match self.daemon.get(&overview).await {

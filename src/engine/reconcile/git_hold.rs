@@ -41,7 +41,8 @@ impl GitHold {
     /// Records what a probe found. `busy` is true while changes that git made are still being
     /// checked; the hold then continues without a lock.
     ///
-    /// Nothing waits for one lock longer than `timeout`, and for a probe after that. Another lock is another hold.
+    /// Nothing waits for one lock longer than `timeout` and the first probe that begins after it. Another lock is
+    /// another hold.
     pub(super) fn observe(
         &mut self,
         probe: EffectId,
