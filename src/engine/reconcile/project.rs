@@ -439,7 +439,10 @@ impl ProjectState {
         let timeout = self.settings.times.git_lock_timeout;
         let newest = self.effects.newest_id();
         self.git.observe(newest, git_lock, false, timeout, now.monotonic);
+        // The mounts were read before the features were listed.
+        self.mount_checks.note_metadata(newest);
         for (dir, inputs) in features {
+            self.mount_checks.note_examined(&dir.slug, newest);
             let known = stored.remove(&dir.slug).unwrap_or_default();
             let listing = listings.remove(&dir.slug);
             self.add_feature(dir, inputs, known, listing, RescanMode::INITIAL, now);
@@ -918,7 +921,7 @@ impl ProjectState {
         now: Tick,
     ) {
         self.published.changed = true;
-        self.mount_checks.note_examined(slug);
+        self.mount_checks.note_examined(slug, self.effects.newest_id());
         if mode == RescanMode::POLL {
             self.poll.add_cost(cost);
         }
@@ -972,7 +975,7 @@ impl ProjectState {
         if !self.effects.is_current(tag) {
             return;
         }
-        self.mount_checks.note_examined(slug);
+        self.mount_checks.note_examined(slug, self.effects.newest_id());
         let state = &checked.state;
         self.set_out_of_resources(*state == PathState::OutOfResources);
         let newest = self.effects.newest_id();
@@ -1145,7 +1148,7 @@ impl ProjectState {
         self.refresh.on_read(cost, now.monotonic, result.is_ok());
         match result {
             Ok(metadata) => {
-                self.mount_checks.note_metadata();
+                self.mount_checks.note_metadata(self.effects.newest_id());
                 return Some(metadata);
             }
             Err(MetadataError::OutOfResources) => {
@@ -1365,7 +1368,7 @@ impl ProjectState {
             return self.lose_root(loss, now);
         }
         match mounts {
-            Some(mounts) if mounts == self.mounts => self.mount_checks.on_same_mounts(),
+            Some(mounts) if mounts == self.mounts => self.mount_checks.on_same_mounts(probe),
             Some(mounts) => self.on_mounts_changed(mounts, now),
             // What is mounted is taken for the same, as long as it cannot be found out.
             None => {}

@@ -511,6 +511,30 @@ pub(super) fn regressions() -> Vec<History> {
             Step(Deny(At(0, 1)), Run(0)),
             Step(Remove(At(0, 1)), Run(156)),
         ],
+        // A directory was forgotten while a mount over the root hid it, so its watch outlived its use, and one at
+        // the same path on the mount was not watched.
+        vec![
+            Step(HoldEffects, Run(0)),
+            Step(Allow(At(0, 8)), Run(0)),
+            Step(Mount(0), Run(0)),
+            Step(ReleaseEffects, Run(0)),
+            Step(Write(At(0, 2), Large, Close::Yes), Run(95)),
+            Step(Replace(At(0, 1)), Run(0)),
+            Step(Sync(0), Run(0)),
+        ],
+        // A feature was hidden for a moment while it was listed by the first scan.
+        vec![
+            Step(HoldEffects, Run(0)),
+            Step(Crash, Run(0)),
+            Step(Write(At(1, 0), Large, Close::Yes), Run(0)),
+            Step(StepEffect(0), Run(0)),
+            Step(StepEffect(2), Run(0)),
+            Step(StepEffect(1), Run(0)),
+            Step(MountBelow(At(1, 8)), Run(0)),
+            Step(StepEffect(1), Run(0)),
+            Step(DeliverResult(0), Run(0)),
+            Step(DeliverResult(1), Run(0)),
+        ],
     ];
     let silent = vec![
         // A feature that returned with an unmount before it was evaluated.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::table::{ShardTable, UserId};
 use crate::core::sync::lock;
-use crate::watch::{Hint, HintSink, NotifyWatcher, WatchError, Watcher};
+use crate::watch::{Hint, HintKind, HintSink, NotifyWatcher, WatchError, Watcher};
 
 /// How long a root that was noisy has an instance of its own.
 pub(super) const NOISY_TIME: Duration = Duration::from_hours(1);
@@ -349,6 +349,9 @@ impl HintRouter {
                 if now.duration_since(times.counted_since) > HINT_COUNT_TIME {
                     times.counted_since = now;
                     table.forget_hint_counts();
+                }
+                if kind == HintKind::Removed {
+                    table.on_removed(&path);
                 }
                 let mut sinks = table.receivers(&path);
                 drop((times, table));

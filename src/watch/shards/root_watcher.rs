@@ -56,14 +56,16 @@ impl RootWatcher {
         let is_renewal = request == Request::Renew;
         let result = self.shard.watcher.watch(dir, is_renewal);
         match &result {
-            // Events between the two watches are lost for the others.
-            Ok(()) if is_renewal => {
-                let others = lock(&self.shard.table).others(self.id, dir);
+            Ok(()) => {
+                let mut table = lock(&self.shard.table);
+                table.on_watched(std::iter::once(dir));
+                // Events between the two watches are lost for the others.
+                let others = if is_renewal { table.others(self.id, dir) } else { Vec::new() };
+                drop(table);
                 for sink in others {
                     sink(Hint::Overflow);
                 }
             }
-            Ok(()) => {}
             Err(error) => self.on_refused(dir, error),
         }
         self.move_if_large();
@@ -83,7 +85,8 @@ impl RootWatcher {
                 Err(error) => refused.push(RefusedDir { path, error }),
             }
         }
-        let failed = self.shard.watcher.watch_all(new);
+        let failed = self.shard.watcher.watch_all(new.clone());
+        lock(&self.shard.table).on_watched(new.iter().map(PathBuf::as_path));
         for RefusedDir { path, error } in &failed {
             self.on_refused(path, error);
         }
@@ -99,7 +102,12 @@ impl RootWatcher {
             (self.removed, self.since) = (0, Instant::now());
         }
         let identity = self.shard.watcher.identity(dir);
-        self.removed += lock(&self.shard.table).forget(self.id, dir, identity);
+        let forgotten = lock(&self.shard.table).forget(self.id, dir, identity);
+        if forgotten.is_any_left {
+            let table = Arc::clone(&self.shard.table);
+            self.shard.watcher.leave(Box::new(move || lock(&table).take_left()));
+        }
+        self.removed += forgotten.watches;
         if self.removed > self.pool.limits().max_removed_dirs {
             self.removed = 0;
             self.pool.mark_noisy(&self.root);

@@ -24,6 +24,9 @@ pub(super) struct ShardTable {
     dirs: BTreeMap<Arc<Path>, WatchedDir>,
     /// The paths of the watched directories.
     paths: HashMap<DirIdentity, Arc<Path>>,
+    /// Directories that no root watches any more, but maybe the kernel, as those that a mount hides: they
+    /// are to be unwatched.
+    left: BTreeSet<Arc<Path>>,
     /// It has lost events or does not respond, so no root may join.
     is_retired: bool,
     /// Its last root is leaving, so no root may join.
@@ -47,6 +50,8 @@ struct WatchedDir {
     generation: u64,
     /// A root that had requested the newest watch has found that the directory was removed.
     is_stale: bool,
+    /// The kernel has reported its removal, so its watch has ended.
+    has_ended: bool,
     /// The roots that watch it, with the generation when each requested it last.
     users: BTreeMap<UserId, u64>,
 }
@@ -60,6 +65,15 @@ pub(super) enum Request {
     Renew,
     /// Another root watches the same directory at another path. Events would have one of both paths.
     OtherPath,
+}
+
+/// What a root has lost with a directory that was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Forgotten {
+    /// Number of its watches.
+    pub(super) watches: usize,
+    /// The kernel may still watch some of the directories, and no root does.
+    pub(super) is_any_left: bool,
 }
 
 impl ShardTable {
@@ -97,6 +111,7 @@ impl ShardTable {
         {
             return Request::OtherPath;
         }
+        let is_left = self.left.remove(&path);
         let watched = self.dirs.entry(Arc::clone(&path)).or_default();
         let others = watched.users.iter().filter(|(other, _)| **other != id);
         let mut others = others.filter(|(other, _)| active.contains(*other)).peekable();
@@ -107,7 +122,7 @@ impl ShardTable {
             let has_newest = others.any(|(_, generation)| *generation == watched.generation);
             let is_current = !(was_watched && is_newest) && has_newest && !watched.is_stale;
             if is_current { Request::Watch } else { Request::Renew }
-        } else if was_watched || !watched.users.is_empty() || watched.is_stale {
+        } else if was_watched || !watched.users.is_empty() || watched.is_stale || is_left {
             Request::Renew
         } else {
             Request::Watch
@@ -131,6 +146,35 @@ impl ShardTable {
         request
     }
 
+    /// Records that the kernel watches directories, after the events of their paths until now.
+    pub(super) fn on_watched<'a>(&mut self, dirs: impl Iterator<Item = &'a Path>) {
+        for dir in dirs {
+            if let Some(watched) = self.dirs.get_mut(dir) {
+                watched.has_ended = false;
+            }
+        }
+    }
+
+    /// Records that the kernel has reported the removal of a path, and so has ended the watches of
+    /// directories there and below.
+    pub(super) fn on_removed(&mut self, path: &Path) {
+        let below = self.dirs.range_mut::<Path, _>((Included(path), Unbounded));
+        for (_, watched) in below.take_while(|(dir, _)| dir.starts_with(path)) {
+            watched.has_ended = true;
+        }
+        let left = self.left.range::<Path, _>((Included(path), Unbounded));
+        let left: Vec<Arc<Path>> =
+            left.take_while(|dir| dir.starts_with(path)).map(Arc::clone).collect();
+        for dir in left {
+            self.left.remove(&dir);
+        }
+    }
+
+    /// Removes the directories that are to be unwatched, and returns them.
+    pub(super) fn take_left(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.left).iter().map(|dir| dir.to_path_buf()).collect()
+    }
+
     /// Records that a root does not watch a directory.
     pub(super) fn withdraw(&mut self, id: UserId, dir: &Path) {
         let Some(watched) = self.dirs.get_mut(dir) else {
@@ -151,15 +195,14 @@ impl ShardTable {
         }
     }
 
-    /// Records that a root has learned that a directory was removed, with all below it. Returns how
-    /// many watches it has lost by that: none if `identity`, that of the directory at the path now,
-    /// shows that it has been watched since.
+    /// Records that a root has learned that a directory was removed, with all below it: none if `identity`,
+    /// that of the directory at the path now, shows that it has been watched since.
     pub(super) fn forget(
         &mut self,
         id: UserId,
         dir: &Path,
         identity: Option<DirIdentity>,
-    ) -> usize {
+    ) -> Forgotten {
         let is_present = identity.is_some()
             && self.dirs.get(dir).is_some_and(|watched| watched.identity == identity);
         let below = self.dirs.range_mut::<Path, _>((Included(dir), Unbounded));
@@ -171,13 +214,21 @@ impl ShardTable {
                 own.push(Arc::clone(path));
             }
         }
+        let mut forgotten = Forgotten::default();
         if is_present {
-            return 0;
+            return forgotten;
         }
-        for path in &own {
-            self.withdraw(id, path);
+        for path in own {
+            let has_ended = self.dirs.get(&path).is_none_or(|watched| watched.has_ended);
+            self.withdraw(id, &path);
+            forgotten.watches += 1;
+            let ends = self.is_retired || self.is_ending;
+            if !(has_ended || ends || self.dirs.contains_key(&path)) {
+                self.left.insert(path);
+                forgotten.is_any_left = true;
+            }
         }
-        own.len()
+        forgotten
     }
 
     /// Returns the sinks of the other roots that watch a directory.

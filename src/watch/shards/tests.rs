@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::pool::{HintTimes, ShardLimits, ShardPool, Share};
 use super::root_watcher::RootWatcher;
-use super::table::{Request, ShardTable, UserId};
+use super::table::{Forgotten, Request, ShardTable, UserId};
 use crate::watch::{Hint, HintSink, NotifyWatcher, WatchError, Watcher};
 
 fn no_sink() -> HintSink {
@@ -52,9 +52,9 @@ fn watch_of_several_roots_is_renewed_once_after_its_directory_was_removed() {
     assert_eq!(request(&mut all, two, false), Request::Watch, "it is watched already");
     assert_eq!(all.others(one, dir).len(), 1);
     // The directory was removed and created again: both find that out, in any order.
-    assert_eq!(all.forget(one, Path::new("/"), None), 1);
+    assert_eq!(all.forget(one, Path::new("/"), None).watches, 1);
     assert_eq!(request(&mut all, one, false), Request::Renew);
-    assert_eq!(all.forget(two, dir, Some((1, 2))), 1);
+    assert_eq!(all.forget(two, dir, Some((1, 2))).watches, 1);
     assert_eq!(request(&mut all, two, false), Request::Watch, "it was renewed after the removal");
     // The same, of a root that does not forget it.
     assert_eq!(request(&mut all, two, true), Request::Renew);
@@ -74,10 +74,48 @@ fn late_report_of_a_removal_keeps_the_watch_of_the_new_directory() {
     let (dir, one) = (Path::new("/a/d"), UserId(1));
     let mut all = table(&["/a"]);
     assert_eq!(all.request(one, dir, Some((1, 2)), false), Request::Watch);
-    assert_eq!(all.forget(one, dir, Some((1, 2))), 0);
+    assert_eq!(all.forget(one, dir, Some((1, 2))).watches, 0);
     assert_eq!(all.receivers(dir).len(), 1);
     // But its inode number may be that of the former one, so its watch is renewed when it is wanted.
     assert_eq!(all.request(one, dir, Some((1, 2)), false), Request::Renew);
+}
+
+#[test]
+fn directory_that_is_hidden_and_not_removed_is_unwatched() {
+    let (dir, below, one) = (Path::new("/a/d"), Path::new("/a/d/e"), UserId(1));
+    let watched = || {
+        let mut table = table(&["/a"]);
+        for (path, inode) in [(dir, 2), (below, 3)] {
+            assert_eq!(table.request(one, path, Some((1, inode)), false), Request::Watch);
+        }
+        table.on_watched([dir, below].into_iter());
+        table
+    };
+    let left = |watches| Forgotten { watches, is_any_left: true };
+    let mut hidden = watched();
+    assert_eq!(hidden.forget(one, dir, None), left(2));
+    assert_eq!(hidden.take_left(), [dir, below]);
+    assert!(hidden.take_left().is_empty());
+
+    let mut wanted_again = watched();
+    assert_eq!(wanted_again.forget(one, dir, None), left(2));
+    assert_eq!(wanted_again.request(one, dir, Some((2, 2)), false), Request::Renew);
+    assert_eq!(wanted_again.take_left(), [below]);
+
+    let mut removed_later = watched();
+    assert_eq!(removed_later.forget(one, dir, None), left(2));
+    removed_later.on_removed(dir);
+    assert!(removed_later.take_left().is_empty());
+
+    let mut removed = watched();
+    removed.on_removed(below);
+    removed.on_removed(dir);
+    assert_eq!(removed.forget(one, dir, None), Forgotten { watches: 2, is_any_left: false });
+    assert_eq!(removed.request(one, dir, Some((1, 4)), false), Request::Watch);
+    // The removal of the former directory is reported while the new one is being watched.
+    removed.on_removed(dir);
+    removed.on_watched([dir].into_iter());
+    assert_eq!(removed.forget(one, dir, None), left(1));
 }
 
 #[test]
