@@ -49,6 +49,9 @@ const COMMANDS: usize = 10_000;
 
 fn main() -> anyhow::Result<()> {
     raise_descriptor_limit();
+    if std::env::args().any(|argument| argument == hostile_clients::AS_CLIENTS) {
+        return hostile_clients::run_as_clients();
+    }
     let scratch = tempfile::tempdir()?;
     let is_all = !std::env::args().any(|argument| argument == "hostile");
     if is_all {

@@ -1,8 +1,9 @@
 //! What 2,000 hostile clients of each kind, and of all kinds at once, cost the daemon and others: additional
-//! memory, and the response time of requests on new connections, against that without them.
+//! memory, and the response time of requests on new connections, against that without them. They are a process of
+//! their own, as those of a program that has gone wrong.
 
 use std::fs;
-use std::io::{Read as _, Write};
+use std::io::{BufRead as _, BufReader, Read as _, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,9 @@ const FILES: usize = 5_000;
 const TEXT_BYTES: usize = 5_000_000;
 const RENDERED_BYTES: usize = 100_000;
 
+/// The argument with which the benchmark is started as the process of the hostile clients.
+pub(crate) const AS_CLIENTS: &str = "as-hostile-clients";
+
 /// A hostile client: what it connects to, and what it sends before it neither reads nor writes any more.
 struct Kind {
     name: &'static str,
@@ -36,10 +40,80 @@ struct Kind {
     request: String,
 }
 
-/// A connection of one.
+/// What the process of the hostile clients does, as JSON on its standard input.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Attack {
+    socket: PathBuf,
+    /// Address of the dashboard.
+    address: String,
+    /// What the clients send in turn, and whether on loopback.
+    requests: Vec<(bool, String)>,
+}
+
+/// The process of the hostile clients; they leave when it is dropped.
+struct Attackers(Child);
+
+impl Drop for Attackers {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Attackers {
+    /// Starts the process. Returns it with the number of clients that are connected.
+    fn start(attack: &Attack) -> anyhow::Result<(Self, usize)> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(AS_CLIENTS).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = Self(command.spawn()?);
+        let mut stdin = child.0.stdin.take().context("no standard input")?;
+        serde_json::to_writer(&mut stdin, attack)?;
+        drop(stdin);
+        let mut line = String::new();
+        BufReader::new(child.0.stdout.as_mut().context("no output")?).read_line(&mut line)?;
+        let clients = line.trim().parse().context("the clients failed")?;
+        Ok((child, clients))
+    }
+}
+
+/// A connection of a hostile client.
 enum Connection {
     Unix(UnixStream),
     Tcp(TcpStream),
+}
+
+/// Connects the clients, reports how many are connected, and stays.
+pub(crate) fn run_as_clients() -> anyhow::Result<()> {
+    let attack: Attack = serde_json::from_reader(std::io::stdin())?;
+    // Those that find no place are closed by the daemon, or wait in the backlog.
+    let requests = attack.requests.iter().cycle().take(CLIENTS);
+    let clients: Vec<Connection> = requests.filter_map(|one| attack.connect(one).ok()).collect();
+    println!("{}", clients.len());
+    std::io::stdout().flush()?;
+    loop {
+        thread::park();
+    }
+}
+
+impl Attack {
+    /// Connects a client and sends its request.
+    fn connect(&self, (is_loopback, request): &(bool, String)) -> anyhow::Result<Connection> {
+        let mut connection = if *is_loopback {
+            // The backlog of a listener whose slots are taken may be full.
+            let limit = Duration::from_millis(5);
+            let stream = TcpStream::connect_timeout(&self.address.parse()?, limit)?;
+            stream.set_nonblocking(true)?;
+            Connection::Tcp(stream)
+        } else {
+            Connection::Unix(UnixStream::connect(&self.socket)?)
+        };
+        let stream: &mut dyn Write = match &mut connection {
+            Connection::Unix(stream) => stream,
+            Connection::Tcp(stream) => stream,
+        };
+        stream.write_all(request.as_bytes())?;
+        Ok(connection)
+    }
 }
 
 /// Measures each kind and all together. Each time the daemon is another one, with the same journal.
@@ -56,11 +130,10 @@ pub(crate) fn run(daemon: Daemon, root: &Path, slug: &str, others: &str) -> anyh
     let kinds = kinds(&daemon, slug)?;
     daemon.stop()?;
     for kind in &kinds {
-        target.measure(kind.name, &|_| kind, false)?;
+        target.measure(kind.name, std::slice::from_ref(kind), false)?;
     }
-    let all = |at: usize| &kinds[at % kinds.len()];
-    target.measure("of all kinds", &all, false)?;
-    target.measure("of all kinds, and a flood", &all, true)
+    target.measure("of all kinds", &kinds, false)?;
+    target.measure("of all kinds, and a flood", &kinds, true)
 }
 
 /// What is attacked.
@@ -73,13 +146,8 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Measures clients; `kind` returns the kind of each. With a flood, another user connects all the time.
-    fn measure<'k>(
-        &self,
-        name: &str,
-        kind: &dyn Fn(usize) -> &'k Kind,
-        with_flood: bool,
-    ) -> anyhow::Result<()> {
+    /// Measures clients of some kinds. With a flood, another user connects all the time.
+    fn measure(&self, name: &str, kinds: &[Kind], with_flood: bool) -> anyhow::Result<()> {
         let (daemon, _) = Daemon::start(&self.home, self.root)?;
         let dashboard = Dashboard::open(&daemon)?;
         let flood = if with_flood { Flood::start(&dashboard.address)? } else { None };
@@ -90,11 +158,10 @@ impl Target<'_> {
         time_requests(&daemon, self.others)?;
         let before = daemon.mib()?;
         reset_peak(&daemon)?;
-        // Those that find no place are closed by the daemon, or wait in the backlog.
-        let clients = (0..CLIENTS).filter_map(|at| dashboard.connect(kind(at), &daemon).ok());
-        let clients: Vec<Connection> = clients.collect();
+        let attack = dashboard.attack(kinds, &daemon);
+        let (attackers, clients) = Attackers::start(&attack)?;
         let times = time_requests(&daemon, self.others)?;
-        println!("with {} {name:<28} {times}", clients.len());
+        println!("with {clients} {name:<28} {times}");
         promise_time("p99", times.quantile(0.99), self.max_p99);
         let more = peak_mib(&daemon)? - before;
         let ratio = more / MAX_MORE_MIB;
@@ -102,7 +169,7 @@ impl Target<'_> {
             &format!("{more:.1} MiB more, at most {MAX_MORE_MIB} ({ratio:.2} of it)"),
             more <= MAX_MORE_MIB,
         );
-        drop((clients, flood));
+        drop((attackers, flood));
         daemon.stop()
     }
 }
@@ -165,24 +232,13 @@ impl Dashboard {
         Ok(Self { address, token: text("token")? })
     }
 
-    /// Connects a client and sends its request.
-    fn connect(&self, kind: &Kind, daemon: &Daemon) -> anyhow::Result<Connection> {
-        let mut connection = if kind.is_loopback {
-            // The backlog of a listener whose slots are taken may be full.
-            let limit = Duration::from_millis(5);
-            let stream = TcpStream::connect_timeout(&self.address.parse()?, limit)?;
-            stream.set_nonblocking(true)?;
-            Connection::Tcp(stream)
-        } else {
-            Connection::Unix(UnixStream::connect(&daemon.socket)?)
+    fn attack(&self, kinds: &[Kind], daemon: &Daemon) -> Attack {
+        let request = |kind: &Kind| {
+            let request = kind.request.replace(ADDRESS, &self.address).replace(TOKEN, &self.token);
+            (kind.is_loopback, request)
         };
-        let stream: &mut dyn Write = match &mut connection {
-            Connection::Unix(stream) => stream,
-            Connection::Tcp(stream) => stream,
-        };
-        let request = kind.request.replace(ADDRESS, &self.address).replace(TOKEN, &self.token);
-        stream.write_all(request.as_bytes())?;
-        Ok(connection)
+        let requests = kinds.iter().map(request).collect();
+        Attack { socket: daemon.socket.clone(), address: self.address.clone(), requests }
     }
 }
 

@@ -172,9 +172,13 @@ impl Inbox {
         self.add(|messages| messages.file_results.push(result));
     }
 
-    /// Reports the result of an effect.
+    /// Reports the result of an effect. One without news is taken with the next message.
     pub(super) fn effect_result(&self, result: EffectResult) {
-        self.add(|messages| messages.effect_results.push(result));
+        if result.event.is_news() {
+            self.add(|messages| messages.effect_results.push(result));
+        } else {
+            self.lock().effect_results.push(result);
+        }
     }
 
     /// Returns true if hints are pending, maybe of a project that rests.
@@ -259,7 +263,7 @@ impl Messages {
     fn is_empty_but_for(&self, rests: &HintRests) -> bool {
         self.hints.keys().all(|id| rests.contains(*id))
             && self.file_results.is_empty()
-            && self.effect_results.is_empty()
+            && !self.effect_results.iter().any(|result| result.event.is_news())
             && self.commands.is_empty()
             && !self.mounts_changed
             && self.snapshots_written.is_empty()

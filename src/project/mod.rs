@@ -296,6 +296,12 @@ impl Project {
         self.root_dir.close_fd();
     }
 
+    /// Returns false if [`Project::close_root_fd`] has nothing to close. Does not wait.
+    #[must_use]
+    pub fn holds_root_fd(&self) -> bool {
+        self.root_dir.holds_fd()
+    }
+
     /// Returns true if the process lacked file descriptors or memory since the last call: what was read
     /// of the project meanwhile may be wrong.
     pub fn take_exhausted(&self) -> bool {

@@ -137,6 +137,11 @@ impl RootDir {
         *lock(&self.fd) = None;
     }
 
+    /// Returns false if the descriptor is closed. Does not wait.
+    pub(super) fn holds_fd(&self) -> bool {
+        self.fd.try_lock().map_or(true, |fd| fd.is_some())
+    }
+
     /// Returns true if the process lacked file descriptors or memory since the last call: what was read
     /// meanwhile, here and with [`RootDir::read_outside`], may be incomplete.
     pub(super) fn take_exhausted(&self) -> bool {

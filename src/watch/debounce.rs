@@ -52,7 +52,8 @@ pub struct Debouncer {
 }
 
 /// Minimum pause after a read that found new bytes, and its length as a multiple of what the read
-/// cost: a file that keeps changing takes a fiftieth of a core.
+/// cost: a file that keeps changing takes a fiftieth of a core. For n of them in a project it is n² times as long,
+/// so that all of them take less than one does: their events cost time as well.
 const MIN_READ_PAUSE: Duration = Duration::from_millis(500);
 const MAX_READ_PAUSE: Duration = Duration::from_mins(1);
 const PAUSE_PER_COST: u32 = 50;
@@ -63,6 +64,34 @@ const SHORT_READ: Duration = Duration::from_secs(1);
 /// Minimum number of pauses at which those that are over are dropped. It grows with the number that is left,
 /// so that a burst does not examine all of them for each.
 const MIN_DROPPED_PAUSES: usize = 64;
+
+/// What a read of a file that keeps changing has cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadCost {
+    /// The time that it took.
+    pub time: Duration,
+    /// The number of such files, this one included, that share the time for reading them.
+    pub sharing: u32,
+}
+
+impl ReadCost {
+    /// Returns the cost of a read that took `time`, while `others()` other files pause whose reads are not cheap.
+    /// One that is cheap shares with none.
+    #[must_use]
+    pub fn new(time: Duration, others: impl FnOnce() -> usize) -> Self {
+        let mut cost = Self { time, sharing: 1 };
+        if !cost.is_cheap() {
+            cost.sharing += u32::try_from(others()).unwrap_or(u32::MAX - 1);
+        }
+        cost
+    }
+
+    /// Returns true if it is worth it whenever the file has been quiet.
+    #[must_use]
+    pub fn is_cheap(self) -> bool {
+        self.time < CHEAP_READ
+    }
+}
 
 /// The pause between reads of a file that keeps changing.
 #[derive(Debug, Clone, Copy)]
@@ -138,17 +167,27 @@ impl Debouncer {
         self.insert(path, PendingPath { due, write_started_at });
     }
 
-    /// Records that a read of `path`, which took `cost`, found new bytes, or that the file changed
-    /// meanwhile. Returns the pause until the next read.
-    pub fn pause_reads(&mut self, path: &RelPath, cost: Duration, now: Duration) -> Duration {
+    /// Records that a read of `path` found new bytes, or that the file changed meanwhile. Returns the pause until
+    /// the next read.
+    pub fn pause_reads(&mut self, path: &RelPath, cost: ReadCost, now: Duration) -> Duration {
         if self.pauses.len() >= self.max_pauses {
             self.pauses.retain(|_, pause| pause.until > now);
             self.max_pauses = MIN_DROPPED_PAUSES.max(2 * self.pauses.len());
         }
-        let length = cost.saturating_mul(PAUSE_PER_COST).clamp(MIN_READ_PAUSE, MAX_READ_PAUSE);
+        let ReadCost { time: cost, sharing } = cost;
+        let per_cost = sharing.saturating_mul(sharing).saturating_mul(PAUSE_PER_COST);
+        let length = cost.saturating_mul(per_cost);
+        let length = length.clamp(MIN_READ_PAUSE, MAX_READ_PAUSE);
         let ended_at = self.pauses.get(path).and_then(|pause| pause.ended_at);
         self.pauses.insert(path.clone(), ReadPause { until: now + length, cost, ended_at });
         length
+    }
+
+    /// Returns the number of files that pause and whose reads are not cheap.
+    #[must_use]
+    pub fn costly_pauses(&self, now: Duration) -> usize {
+        let costly = |pause: &&ReadPause| pause.until > now && pause.cost >= CHEAP_READ;
+        self.pauses.values().filter(costly).count()
     }
 
     /// Frees the memory of what is done, except for pauses of files whose reads are not cheap: a log that
@@ -249,6 +288,10 @@ mod tests {
         Duration::from_millis(ms)
     }
 
+    fn alone(time: Duration) -> ReadCost {
+        ReadCost::new(time, || 0)
+    }
+
     /// Sends hints `(at, kind, indexed)` about one path; returns when the path is due.
     fn due_at(hints: &[(u64, HintKind, bool)]) -> u64 {
         let path = RelPath::new(&b"spec.md"[..]).unwrap();
@@ -330,7 +373,7 @@ mod tests {
         ] {
             let path = RelPath::new(&b"log.md"[..]).unwrap();
             let mut debouncer = Debouncer::default();
-            debouncer.pause_reads(&path, Duration::from_micros(cost_us), ms(0));
+            debouncer.pause_reads(&path, alone(Duration::from_micros(cost_us)), ms(0));
             for (at, kind) in &hints {
                 debouncer.on_hint(&path, *kind, true, ms(*at));
             }
@@ -344,12 +387,12 @@ mod tests {
         let mut debouncer = Debouncer::default();
         let cost = ms(20);
         let mut reads = Vec::new();
-        debouncer.pause_reads(&path, cost, ms(0));
+        debouncer.pause_reads(&path, alone(cost), ms(0));
         for now in (100..=3_000).step_by(100) {
             debouncer.on_hint(&path, HintKind::CloseWrite, true, ms(now));
             if !debouncer.take_due(ms(now)).is_empty() {
                 reads.push(now);
-                debouncer.pause_reads(&path, cost, ms(now));
+                debouncer.pause_reads(&path, alone(cost), ms(now));
             }
         }
         // At 1,100 and 2,200 ms the pause was over.
@@ -361,10 +404,28 @@ mod tests {
         // A request has it read at once, unless that takes a second.
         for (cost, at) in [(ms(20), 3_000), (ms(1_000), 53_000)] {
             let mut debouncer = Debouncer::default();
-            debouncer.pause_reads(&path, cost, ms(3_000));
+            debouncer.pause_reads(&path, alone(cost), ms(3_000));
             debouncer.on_hint(&path, HintKind::Modified, true, ms(3_000));
             debouncer.end_short_pauses(ms(3_000));
             assert_eq!(debouncer.next_due(), Some(ms(at)));
         }
+    }
+    #[test]
+    fn files_that_keep_changing_share_the_time_for_reading_them() {
+        let paths =
+            ["a.log", "b.log", "spec.md"].map(|path| RelPath::new(path.as_bytes()).unwrap());
+        let mut debouncer = Debouncer::default();
+        // (cost, others, pause)
+        for (cost, others, pause) in
+            [(20_000, 0, 1_000), (20_000, 3, 16_000), (900, 3, 500), (2_000_000, 1, 60_000)]
+        {
+            let cost = ReadCost::new(Duration::from_micros(cost), || others);
+            assert_eq!(debouncer.pause_reads(&paths[0], cost, ms(0)), ms(pause));
+        }
+        debouncer.pause_reads(&paths[1], alone(ms(10)), ms(0));
+        debouncer.pause_reads(&paths[2], alone(Duration::from_micros(10)), ms(0));
+        assert_eq!(debouncer.costly_pauses(ms(499)), 2);
+        assert_eq!(debouncer.costly_pauses(ms(500)), 1);
+        assert_eq!(debouncer.rest().costly_pauses(ms(0)), 2);
     }
 }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use ancestors::AncestorWatcher;
-pub use debounce::{DebounceTimes, Debouncer};
+pub use debounce::{DebounceTimes, Debouncer, ReadCost};
 pub use inotify::{CALL_TIMEOUT, CALL_TIMEOUT_PER_DIR, NotifyWatcher};
 pub use mounts::watch_mounts;
 pub use removals::watch_removals;

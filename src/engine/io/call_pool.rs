@@ -7,7 +7,7 @@
 //! ends when the call returns, if ever.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
@@ -102,6 +102,8 @@ pub(in crate::engine) struct Overdue {
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct CallPool {
     lanes: Arc<BTreeMap<Lane, LaneThreads>>,
+    /// Calls wait for the end of [`CallPool::submit_together`].
+    is_collecting: Arc<AtomicBool>,
     /// Number of threads that are written off and have not ended.
     written_off: Arc<AtomicUsize>,
 }
@@ -173,7 +175,8 @@ impl CallPool {
                 },
             )
         });
-        Self { lanes: Arc::new(BTreeMap::from(lanes)), written_off: Arc::default() }
+        let lanes = Arc::new(BTreeMap::from(lanes));
+        Self { lanes, is_collecting: Arc::default(), written_off: Arc::default() }
     }
 
     /// Queues a call of a project.
@@ -192,7 +195,24 @@ impl CallPool {
             return;
         }
         state.queue.push(project, (effect, call));
-        self.serve(lane, threads, state, Instant::now());
+        if !self.is_collecting.load(Ordering::Relaxed) {
+            self.serve(lane, threads, state, Instant::now());
+        }
+    }
+
+    /// Wakes threads for the calls that `submit` queues when it has ended: a thread that is woken for each of
+    /// them would mostly have ended its call, and wait again, when the next one is queued.
+    pub(in crate::engine) fn submit_together(&self, submit: impl FnOnce()) {
+        self.is_collecting.store(true, Ordering::Relaxed);
+        submit();
+        self.is_collecting.store(false, Ordering::Relaxed);
+        let now = Instant::now();
+        for (lane, threads) in &*self.lanes {
+            let waiting = threads.lock().queue.startable();
+            for _ in 0..waiting.min(threads.limits.threads) {
+                self.serve(*lane, threads, threads.lock(), now);
+            }
+        }
     }
 
     /// Wakes a thread, or starts one, if a call waits and too few threads run.
@@ -309,6 +329,13 @@ impl CallPool {
             let waited = threads.done.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Waits until the calls of a lane are done, and returns how many have been started so far.
+    #[cfg(test)]
+    pub(in crate::engine) fn count_calls(&self, lane: Lane) -> u64 {
+        self.finish(lane, Duration::from_secs(20));
+        self.lanes[&lane].lock().next_call
     }
 
     /// Ends the threads after the calls that they run, and drops the others. Does not wait.
@@ -495,6 +522,25 @@ mod tests {
             pool.stop();
             supervise_until(&pool, |_| pool.lanes[&lane].lock().threads == 0);
         }
+    }
+
+    #[test]
+    fn calls_that_are_submitted_together_start_together() {
+        let pool = CallPool::new();
+        let (send, result) = mpsc::channel();
+        let id = projects()[0];
+        pool.submit_together(|| {
+            for lane in Lane::ALL {
+                let send = send.clone();
+                pool.submit(lane, id, None, Box::new(move |_| send.send(lane).unwrap()));
+            }
+            assert!(pool.lanes.values().all(|lane| lane.lock().threads == 0), "not yet");
+        });
+        let mut started: Vec<Lane> =
+            Lane::ALL.iter().map(|_| result.recv_timeout(WAIT).unwrap()).collect();
+        started.sort_unstable();
+        assert_eq!(started, Lane::ALL);
+        pool.stop();
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub(in crate::engine) struct ProjectIo {
     watches: WatchSet,
     /// The last report of the watches; only one that differs becomes an event.
     reported: WatchReport,
+    /// The iteration of the event loop whose effects are executed.
+    iteration: u64,
 }
 
 impl ProjectIo {
@@ -83,6 +85,7 @@ impl ProjectIo {
             remote: None,
             watches: WatchSet::new(Arc::clone(&context.make_watcher)),
             reported: WatchReport::default(),
+            iteration: 0,
             context,
         }
     }
@@ -92,10 +95,12 @@ impl ProjectIo {
         &self.project
     }
 
-    /// Ends the effects of an iteration of the event loop: each has its own timeout for calls to the
-    /// watcher.
-    pub(in crate::engine) fn end_iteration(&mut self) {
-        self.watches.end_iteration();
+    /// Begins the effects of an iteration of the event loop, unless it has begun: each has its own timeout
+    /// for calls to the watcher.
+    pub(in crate::engine) fn begin_iteration(&mut self, iteration: u64) {
+        if std::mem::replace(&mut self.iteration, iteration) != iteration {
+            self.watches.end_iteration();
+        }
     }
 
     /// Returns a report of the watches if they changed since the last one.

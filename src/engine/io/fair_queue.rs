@@ -81,6 +81,11 @@ impl<J> FairQueue<J> {
         self.projects.retain(|_, queue| queue.running > 0);
     }
 
+    /// Returns how many projects have a job that may run now.
+    pub(super) fn startable(&self) -> usize {
+        self.turn.len()
+    }
+
     /// Returns true if no job may run now.
     pub(super) fn is_empty(&self) -> bool {
         self.turn.is_empty()

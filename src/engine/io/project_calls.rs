@@ -14,6 +14,12 @@ impl ProjectCalls {
         Self(pool)
     }
 
+    /// Returns how many effects of projects have been started so far, once none is left.
+    #[cfg(test)]
+    pub(in crate::engine) fn count_effects(&self) -> u64 {
+        self.0.count_calls(Lane::Project)
+    }
+
     /// Queues a call. The receiver fails if the project is removed or does not respond; while the
     /// call itself hangs it receives nothing.
     #[must_use]

@@ -126,6 +126,13 @@ pub(in crate::engine) enum Event {
     ExecutorReplaced,
 }
 
+impl Event {
+    /// Returns false if nothing changes by it, so that it may wait for another one.
+    pub(in crate::engine) fn is_news(&self) -> bool {
+        !matches!(self, Self::RootSearched { found: None, .. })
+    }
+}
+
 /// What is at a root's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::engine) enum RootStatus {

@@ -35,7 +35,7 @@ use crate::engine::clock::Tick;
 use crate::engine::read_model::FeatureView;
 use crate::project::{FeatureDir, FeatureInputs, StateFiles};
 use crate::scan::{Listing, PathState, UnreadableDir};
-use crate::watch::HintKind;
+use crate::watch::{HintKind, ReadCost};
 
 /// Minimum interval between the evaluations of a feature.
 pub(super) const EVALUATION_INTERVAL: Duration = Duration::from_millis(100);
@@ -161,11 +161,11 @@ pub(in crate::engine) struct StoredFeature {
     pub(in crate::engine) mounts: Option<FilesOnMounts>,
 }
 
-/// The result of a check, and the time that it took.
+/// The result of a check, and what it has cost.
 #[derive(Debug)]
 pub(super) struct CheckedFile {
     pub(super) state: PathState,
-    pub(super) cost: Duration,
+    pub(super) cost: ReadCost,
 }
 
 /// What is to be done about an observation.
@@ -498,7 +498,7 @@ impl FeatureState {
         &mut self,
         path: &RelPath,
         seen: Observation,
-        cost: Duration,
+        cost: ReadCost,
         context: &ReconcileSettings,
         now: Tick,
         followups: &mut Vec<Followup>,

@@ -8,7 +8,7 @@ use super::effect::{EffectId, EffectTag};
 use super::in_flight::{Check, CheckKind, InFlight};
 use crate::core::backoff::Backoff;
 use crate::core::path::RelPath;
-use crate::watch::{DebounceTimes, Debouncer, HintKind};
+use crate::watch::{DebounceTimes, Debouncer, HintKind, ReadCost};
 
 /// Pause before a path is checked again whose result could not be trusted; each further result of
 /// that kind doubles it.
@@ -132,14 +132,27 @@ impl PathWork {
     }
 
     /// Records that a read of a file found new bytes: it is not read again at once.
-    pub(super) fn pause_reads(&mut self, path: &RelPath, cost: Duration, now: Duration) {
-        self.debounce.pause_reads(path, cost, now);
+    pub(super) fn pause_reads(&mut self, path: &RelPath, cost: ReadCost, now: Duration) {
+        let pause = self.debounce.pause_reads(path, cost, now);
+        if cost.is_cheap() {
+            return;
+        }
+        // Whether the read was too early is found out by the next one.
+        let early = self.rechecks.extract_if(.., |(_, other)| other == path).last();
+        if let Some((at, path)) = early {
+            self.rechecks.insert((at.max(now + pause), path));
+        }
     }
 
     /// Reads a file again that changed while it was read.
-    pub(super) fn retry_unstable(&mut self, path: &RelPath, cost: Duration, now: Duration) {
+    pub(super) fn retry_unstable(&mut self, path: &RelPath, cost: ReadCost, now: Duration) {
         let pause = self.debounce.pause_reads(path, cost, now);
         self.schedule_retry(path, pause, now);
+    }
+
+    /// Returns the number of files that are not read for a while, because they keep changing and that takes long.
+    pub(super) fn costly_pauses(&self, now: Duration) -> usize {
+        self.debounce.costly_pauses(now)
     }
 
     /// Checks what waits because it keeps changing, and is read in a moment.
@@ -375,6 +388,18 @@ mod tests {
             assert!(work.take_missing(before).is_empty(), "a probe that began before");
             let after = queue.next_tag().id;
             assert_eq!(work.take_missing(after).len(), usize::from(confirmed));
+        }
+    }
+
+    #[test]
+    fn a_file_that_keeps_changing_and_takes_long_to_read_is_rechecked_after_its_pause() {
+        let path = RelPath::new(&b"log.txt"[..]).unwrap();
+        for (cost, due) in [(500, 50), (1_000_000, 50_000)] {
+            let mut work = PathWork::new(DebounceTimes::default());
+            work.schedule_recheck(&path, false, ms(0));
+            work.schedule_recheck(&path, false, ms(0));
+            work.pause_reads(&path, ReadCost::new(Duration::from_micros(cost), || 0), ms(0));
+            assert_eq!(work.next_due(), Some(ms(due)));
         }
     }
 

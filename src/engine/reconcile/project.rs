@@ -44,7 +44,7 @@ use crate::project::{
     name_of_baseline,
 };
 use crate::scan::{Listing, PathState};
-use crate::watch::HintKind;
+use crate::watch::{HintKind, ReadCost};
 
 /// Time after which readiness does not wait for a project whose file system has not responded.
 const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -204,6 +204,8 @@ impl ProjectState {
                 }
             }
             Event::FileChecked { tag, slug, path, state, cost } => {
+                let costly = self.features.iter().map(|one| one.work.costly_pauses(now.monotonic));
+                let cost = ReadCost::new(cost, || costly.sum());
                 self.on_file_checked(tag, &slug, &path, CheckedFile { state, cost }, now);
             }
             Event::FileVerified { tag, slug, path, state } => {

@@ -21,6 +21,10 @@ const SEARCH_PAUSE_MIN: Duration = Duration::from_millis(250);
 /// The same for a file system that does not respond.
 const RESPONSE_PAUSE_MIN: Duration = Duration::from_secs(1);
 const SEARCH_PAUSE_MAX: Duration = Duration::from_mins(1);
+/// Searches after pauses of at least as long happen at multiples of [`SEARCH_INTERVAL`], together with those of
+/// other roots: the processor is woken once for all of them.
+const SEPARATE_PAUSE_MAX: Duration = Duration::from_secs(15);
+const SEARCH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What the status reports of a root for which [`looks_unmounted`] is true.
 pub(super) const UNMOUNTED: &str = "it is empty or on another file system and contains none of the \
@@ -112,7 +116,7 @@ impl RootState {
         let mut away =
             RootAway { loss, search_at: now + FIRST_SEARCH, searches: Backoff::default() };
         if away.loss.kind == LossKind::Unresponsive {
-            away.search_at = now + away.next_pause();
+            away.pause(now);
         }
         self.away = Some(away);
     }
@@ -121,7 +125,7 @@ impl RootState {
     pub(super) fn on_search_timed_out(&mut self, now: Duration) {
         if let Some(away) = &mut self.away {
             away.loss = RootLoss { error: away.loss.error.clone(), kind: LossKind::Unresponsive };
-            away.search_at = now + away.next_pause();
+            away.pause(now);
         }
     }
 
@@ -144,7 +148,7 @@ impl RootState {
         let due = self.away.as_mut().filter(|away| away.search_at <= now && !self.returned);
         let is_due = due.is_some();
         if let Some(away) = due {
-            away.search_at = now + away.next_pause();
+            away.pause(now);
         }
         is_due
     }
@@ -159,14 +163,20 @@ impl RootState {
 }
 
 impl RootAway {
-    fn next_pause(&mut self) -> Duration {
-        match self.loss.kind {
+    fn pause(&mut self, now: Duration) {
+        let pause = match self.loss.kind {
             LossKind::Unavailable | LossKind::Unreadable => {
                 self.searches.next_pause(SEARCH_PAUSE_MIN, SEARCH_PAUSE_MAX)
             }
             LossKind::Unresponsive => {
                 self.searches.next_pause(RESPONSE_PAUSE_MIN, SEARCH_PAUSE_MAX)
             }
+        };
+        self.search_at = now + pause;
+        if pause >= SEPARATE_PAUSE_MAX {
+            let interval = SEARCH_INTERVAL.as_nanos();
+            let late = u64::try_from(self.search_at.as_nanos() % interval).unwrap_or_default();
+            self.search_at -= Duration::from_nanos(late);
         }
     }
 }
@@ -213,7 +223,8 @@ mod tests {
         assert!(!root.has_returned(), "it was not away");
         root.on_lost(RootLoss::unavailable("gone"), ms(100));
         let mut now = ms(100);
-        for pause in [50, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000] {
+        // The last ones are rounded down to multiples of five seconds.
+        for pause in [50, 250, 500, 1_000, 2_000, 4_000, 8_000, 14_100, 30_000, 60_000, 60_000] {
             assert!(!root.start_search_if_due(now + ms(pause - 1)), "{pause}");
             now += ms(pause);
             assert!(root.start_search_if_due(now), "{pause}");
@@ -234,7 +245,7 @@ mod tests {
         let mut root = RootState::default();
         root.on_lost(RootLoss::unresponsive(), secs(0));
         let mut now = secs(0);
-        for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
+        for pause in [1, 2, 4, 8, 15, 30, 60, 60] {
             assert_eq!(root.next_search(), Some(now + secs(pause)));
             now += secs(pause);
             assert!(root.start_search_if_due(now));

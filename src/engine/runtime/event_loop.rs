@@ -251,9 +251,11 @@ impl EventLoop {
     /// Runs what is due: checks, restarts of projects, commits, pruning.
     fn reconcile(&mut self, now: Tick) {
         let (registry, committer, pool) = (&mut self.registry, &mut self.committer, &self.pool);
-        for project in registry.projects.values_mut() {
-            project.on_deadline(pool, now);
-        }
+        pool.submit_together(|| {
+            for project in registry.projects.values_mut() {
+                project.on_deadline(pool, now);
+            }
+        });
         registry.restart_returned(committer, pool, now);
         registry.follow_worktrees(committer, pool, now);
         for project in registry.projects.values_mut() {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
 use super::startup::{EngineConfig, EngineHandle, start};
 use crate::config::Config;
 use crate::core::baseline::BaselineFile;
@@ -174,6 +176,25 @@ fn restart_without_changes_is_ready_without_a_hint() {
     let fixture = fixture.restart();
     fixture.wait_until(|state| state.projects.first().is_some_and(|project| project.ready));
     fixture.wait_for_files(&["spec.md"]);
+    fixture.stop();
+}
+
+#[test]
+fn projects_at_rest_execute_nothing_while_the_engine_works() {
+    let fixture = Fixture::start();
+    let effects_of_20_iterations = || {
+        let before = fixture.running.calls.count_effects();
+        for _ in 0..20 {
+            let (reply, replied) = oneshot::channel();
+            fixture.running.inbox.command(Command::Ping { reply }).unwrap();
+            replied.blocking_recv().unwrap();
+        }
+        fixture.running.calls.count_effects() - before
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while effects_of_20_iterations() > 0 {
+        assert!(Instant::now() < deadline, "effects are executed in each iteration");
+    }
     fixture.stop();
 }
 

@@ -77,8 +77,8 @@ pub(super) struct WatchedProject {
     pub(super) main: Option<Arc<str>>,
     /// It is watched only as a worktree.
     is_only_followed: bool,
-    /// Effects were submitted in this iteration of the event loop.
-    has_submitted: bool,
+    /// Number of the iteration of the event loop.
+    iteration: u64,
     /// The view that was published last.
     view: Option<Arc<ProjectView>>,
 }
@@ -109,7 +109,7 @@ impl WatchedProject {
             snapshot_dirs: Arc::default(),
             main: None,
             is_only_followed: false,
-            has_submitted: false,
+            iteration: 0,
             view: None,
         };
         project.run_effects(pool);
@@ -186,13 +186,7 @@ impl WatchedProject {
     pub(super) fn on_deadline(&mut self, pool: &CallPool, now: Tick) {
         self.state.on_deadline(now);
         self.run_effects(pool);
-        if std::mem::take(&mut self.has_submitted) {
-            let end = |io: &mut ProjectIo| {
-                io.end_iteration();
-                None
-            };
-            self.submit(pool, None, end);
-        }
+        self.iteration += 1;
     }
 
     /// Has the effects executed that the reconciler has emitted.
@@ -213,8 +207,8 @@ impl WatchedProject {
                     let event = Event::RootSearched { tag, found: None };
                     self.report(event);
                 }
+                Effect::CloseRoot if !self.project.holds_root_fd() => {}
                 effect => {
-                    self.has_submitted = true;
                     let id = effect.tag().map(|tag| tag.id);
                     self.submit(pool, id, |io| io.execute(effect));
                 }
@@ -228,10 +222,11 @@ impl WatchedProject {
         effect: Option<EffectId>,
         call: impl FnOnce(&mut ProjectIo) -> Option<Event> + Send + 'static,
     ) {
-        let (id, executor) = (self.id, self.executor);
+        let (id, executor, iteration) = (self.id, self.executor, self.iteration);
         let (io, inbox) = (Arc::clone(&self.io), Arc::clone(&self.inbox));
         let call = move |_: &mut Vec<u8>| {
             let mut io = lock(&io);
+            io.begin_iteration(iteration);
             let completion = call(&mut io);
             // Before the completion, so that nothing is shown as watched that is not.
             let events: Vec<Event> = io.take_watch_report().into_iter().chain(completion).collect();
