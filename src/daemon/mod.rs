@@ -253,12 +253,13 @@ async fn run_until_stopped(
             history.config.send_replace(config.history.clone());
         }),
     };
+    let store = running.store.clone();
     let (stop, stopped) = watch::channel(false);
     let dashboard = dashboard_config(http_config, kept, notifier, &state_dir, &stopped);
     let state = config_state.clone();
     let api = Arc::new(ApiState::new(&running, state, started, dashboard, history.access));
     let mut dashboard = tokio::spawn(run_dashboard(Arc::clone(&api)));
-    let own_files = OwnFiles::new(claims, state_dir, own_socket, &inbox, &api, &stopped);
+    let own_files = OwnFiles::new(claims, (state_dir, store), own_socket, &inbox, &api, &stopped);
     let mut own_files = tokio::spawn(own_files.keep());
     let mut serving = tokio::spawn(serve(listener, api, stopped));
     let mut background_tasks =

@@ -2,7 +2,7 @@
 //! runs is created again, with its content.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 use super::claims::Claims;
 use super::lock::{LockError, acquire};
 use crate::api::{ApiState, bind, serve};
+use crate::config::LOCK_FILE;
 use crate::engine::command::Command;
 use crate::engine::inbox::Inbox;
 use crate::engine::read_model::EngineState;
@@ -31,6 +32,7 @@ const MAX_FORMER_SOCKETS: usize = 4;
 pub(super) struct OwnFiles {
     claims: Claims,
     state_dir: PathBuf,
+    store: PathBuf,
     /// `None` if the service manager created it.
     socket: Option<PathBuf>,
     inbox: Arc<Inbox>,
@@ -44,14 +46,14 @@ impl OwnFiles {
     /// `socket` is `None` if the service manager created it, which also removes it.
     pub(super) fn new(
         claims: Claims,
-        state_dir: PathBuf,
+        (state_dir, store): (PathBuf, PathBuf),
         socket: Option<PathBuf>,
         inbox: &Arc<Inbox>,
         api: &Arc<ApiState>,
         stop: &watch::Receiver<bool>,
     ) -> Self {
         let (inbox, api, stop) = (Arc::clone(inbox), Arc::clone(api), stop.clone());
-        Self { claims, state_dir, socket, inbox, api, stop, serving: VecDeque::new() }
+        Self { claims, state_dir, store, socket, inbox, api, stop, serving: VecDeque::new() }
     }
 
     /// Watches them until the daemon stops. Returns an error if another daemon has taken the state
@@ -60,10 +62,11 @@ impl OwnFiles {
         // The projects need the watches more if few are left.
         let _ = tokio::time::timeout(MAX_START_TIME, self.wait_until_ready()).await;
         let (send, mut changes) = mpsc::channel(1);
-        let socket_dir = self.socket.as_ref().and_then(|socket| socket.parent());
-        let dirs = [Some(&*self.state_dir), socket_dir];
-        let dirs = dirs.into_iter().flatten().map(Path::to_owned).collect();
-        let watched = watch_removals(dirs, move || {
+        let mut wal = self.store.clone().into_os_string();
+        wal.push("-wal");
+        let mut files = vec![self.state_dir.join(LOCK_FILE), self.store.clone(), wal.into()];
+        files.extend(self.socket.clone());
+        let watched = watch_removals(&files, move || {
             !matches!(send.try_send(()), Err(mpsc::error::TrySendError::Closed(())))
         });
         if let Err(error) = watched {

@@ -18,6 +18,10 @@ use crate::scan::hash::{
 };
 use crate::scan::limits::ScanLimits;
 
+/// Size up to which a file that changed while it was read is read again at once. A larger one is tried again later
+/// (`docs/specification.md#settling`).
+const MAX_RETRIED_BYTES: u64 = 1 << 20;
+
 /// The state of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathState {
@@ -116,6 +120,7 @@ pub fn check_path(
             churn: churn.as_ref(),
             static_part: StaticHash::Compute,
             limits,
+            max_retried_bytes: MAX_RETRIED_BYTES,
         };
         let result = read_entry(dir.as_fd(), &name, EntryKind::from(kind), options, buffer);
         let Some(result) = result else {

@@ -49,6 +49,8 @@ pub(super) struct ReadOptions<'a> {
     pub(super) churn: Option<&'a FileChurn>,
     pub(super) static_part: StaticHash,
     pub(super) limits: &'a ScanLimits,
+    /// Size up to which a file that changed while it was read is read again at once.
+    pub(super) max_retried_bytes: u64,
 }
 
 /// The result of reading an entry.
@@ -137,7 +139,8 @@ impl ReadResult {
     }
 }
 
-/// Reads `source` until its signature is the same before and after, at most [`MAX_ATTEMPTS`] times.
+/// Reads `source` until its signature is the same before and after, at most [`MAX_ATTEMPTS`] times, and once if it is
+/// larger than may be read again.
 pub(super) fn read_stable(
     source: &mut impl ReadSource,
     options: ReadOptions<'_>,
@@ -147,6 +150,7 @@ pub(super) fn read_stable(
     for _ in 0..MAX_ATTEMPTS {
         match read_once(source, options, buffer, &mut size) {
             Ok(Some(result)) => return result,
+            Ok(None) if size > options.max_retried_bytes => break,
             Ok(None) => {}
             Err(error) => return ReadResult::from_io_error(&error, size),
         }
@@ -321,7 +325,13 @@ mod tests {
     }
 
     fn read_options(limits: &ScanLimits) -> ReadOptions<'_> {
-        ReadOptions { kind: FileKind::Bytes, churn: None, static_part: StaticHash::Skip, limits }
+        ReadOptions {
+            kind: FileKind::Bytes,
+            churn: None,
+            static_part: StaticHash::Skip,
+            limits,
+            max_retried_bytes: 12,
+        }
     }
 
     fn read_changing(contents: &[&'static [u8]], change_after: &[usize]) -> ReadResult {
@@ -340,6 +350,9 @@ mod tests {
         let ArtifactState::Present { hash, .. } = result.state else { panic!("present") };
         assert_eq!(hash, Digest::of(b"new content!"));
         assert_eq!(result.size, 12);
+        // Reading a larger one again would not succeed either, while it is being written.
+        let result = read_changing(&[b"larger content", b"new content!"], &[2]);
+        assert!(matches!(result.state, ArtifactState::Absent(_)));
     }
 
     #[test]

@@ -422,6 +422,7 @@ where
                 churn: churn.as_ref(),
                 static_part: feature.static_part,
                 limits: &self.options.limits,
+                max_retried_bytes: u64::MAX,
             };
             let descriptor = dir.descriptor.as_fd();
             let Some(result) = read_entry(descriptor, name, *kind, options, &mut buffers.read)

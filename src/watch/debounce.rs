@@ -179,8 +179,23 @@ impl Debouncer {
         let length = cost.saturating_mul(per_cost);
         let length = length.clamp(MIN_READ_PAUSE, MAX_READ_PAUSE);
         let ended_at = self.pauses.get(path).and_then(|pause| pause.ended_at);
-        self.pauses.insert(path.clone(), ReadPause { until: now + length, cost, ended_at });
+        let until = now + length;
+        self.pauses.insert(path.clone(), ReadPause { until, cost, ended_at });
+        // A write that began meanwhile waits as well, unless its end has been reported.
+        let pending = self.pending.get(path).copied();
+        if let Some(pending) = pending.filter(|one| one.write_started_at.is_some())
+            && cost >= CHEAP_READ
+        {
+            self.insert(path, PendingPath { due: pending.due.max(until), ..pending });
+        }
         length
+    }
+
+    /// Returns until when a file pauses whose read is not cheap.
+    #[must_use]
+    pub fn costly_pause(&self, path: &RelPath, now: Duration) -> Option<Duration> {
+        let pause = self.pauses.get(path).filter(|pause| pause.until > now);
+        pause.filter(|pause| pause.cost >= CHEAP_READ).map(|pause| pause.until)
     }
 
     /// Returns the number of files that pause and whose reads are not cheap.

@@ -162,6 +162,13 @@ struct ArtifactResponse<'a> {
 
 /// Returns the artifact or tombstone with a key, else the one at that path.
 fn find_artifact(resolved: &ResolvedFeature, key: &str) -> Result<Arc<ArtifactRef>, Problem> {
+    let feature = resolved.feature.feature();
+    let present = feature.dossier.artifacts.iter().filter(|one| one.is_present());
+    let present = present.filter(|one| &*one.artifact_key == key);
+    if let Some(found) = present.min_by_key(|one| &one.relative_path) {
+        return Ok(Arc::clone(found));
+    }
+    // Only now, since there may be very many.
     let artifacts = sorted_artifacts_and_tombstones(&resolved.feature);
     let found = artifacts.iter().find(|artifact| &*artifact.artifact_key == key);
     found

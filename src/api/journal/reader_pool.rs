@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Mutex;
 
 use crate::api::response::problem::internal_error;
-use crate::api::response::render::{run_blocking, too_busy};
+use crate::api::response::render::{run_in_background, too_busy};
 use crate::api::server::client_shares::{FairPermits, TURN_TIMEOUT, TurnTimeout};
 use crate::core::sync::lock;
 use crate::store::{Journal, JournalReader, StoreError};
@@ -47,7 +47,7 @@ impl ReaderPool {
         let _permit = PERMITS.acquire().await.map_err(|TurnTimeout| too_busy())?;
         let idle = lock(&self.idle).pop();
         let mut reader = idle.unwrap_or_else(|| self.journal.reader());
-        let (reader, result) = run_blocking(move || {
+        let (reader, result) = run_in_background(move || {
             let result = read(&mut reader);
             (reader, result)
         })

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
+use std::sync::LazyLock;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use axum::body::{Body, Bytes};
 use axum::response::Response;
 use futures_util::Stream;
 use hyper::body::{Frame, SizeHint};
+use rustix::process::setpriority_process;
+use tokio::runtime::Runtime;
 use tokio::time::{Instant, timeout_at};
 
 use crate::api::response::byte_budget::{
@@ -33,6 +36,9 @@ const MAX_INLINE_ARTIFACTS: usize = 200;
 
 /// Maximum number of responses of unknown size that are rendered at a time; others wait for their turn.
 const MAX_CONCURRENT_RENDERS: usize = 2;
+/// Maximum number of threads that render and read the journal, and their priority as in `nice(1)`.
+const MAX_BACKGROUND_THREADS: usize = 6;
+const BACKGROUND_NICE: i32 = 10;
 /// Size in bytes from which a response counts against the budget. A smaller one fits into the
 /// buffers of the socket, and is not held here.
 const MIN_BUDGETED_BYTES: usize = 128 << 10;
@@ -92,7 +98,7 @@ where
     // for memory.
     let deadline = budget_deadline();
     let _permit = render_permit().await?;
-    let (body, extra) = run_blocking(render).await??;
+    let (body, extra) = run_in_background(render).await??;
     if body.len() < MIN_BUDGETED_BYTES {
         return Ok((json_bytes_response(body), extra));
     }
@@ -222,6 +228,30 @@ pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(internal_error)
+}
+
+/// The threads of [`run_in_background`]. They are started on demand, and a stop does not wait for them.
+static BACKGROUND: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_current_thread()
+        .thread_name("render")
+        .max_blocking_threads(MAX_BACKGROUND_THREADS)
+        .on_thread_start(|| {
+            // On Linux the priority belongs to the calling thread. Without it the thread only competes with
+            // the others for the processor.
+            let _ = setpriority_process(None, BACKGROUND_NICE);
+        })
+        .build()
+});
+
+/// Runs work that may take long, and of which clients can request very much, on a thread of low priority: short
+/// responses to others do not wait for the processor.
+pub(crate) async fn run_in_background<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    match &*BACKGROUND {
+        Ok(threads) => threads.spawn_blocking(work).await.map_err(internal_error),
+        Err(_) => run_blocking(work).await,
+    }
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ impl Lane {
             Self::LargeFile => ("hash-large", cores, cores, 10),
             Self::Verify => ("verify", 1, 1, 19),
             Self::Snapshot => ("snapshot", 1, 1, 5),
-            Self::Client => ("client", cores, 1, 0),
+            Self::Client => ("client", cores, 1, 5),
         };
         LaneLimits { name, threads, per_project, nice }
     }

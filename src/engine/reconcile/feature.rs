@@ -401,7 +401,11 @@ impl FeatureState {
             return followups;
         }
         // Of a directory, the listing that follows finds what happened since.
-        if check.again && !matches!(state, PathState::Dir { .. }) {
+        let is_read_again =
+            check.again && matches!(state, PathState::Read(_) | PathState::Unstable);
+        if is_read_again {
+            // Once it is known how long reading it takes.
+        } else if check.again && !matches!(state, PathState::Dir { .. }) {
             followups.push(Followup::Check(path.clone(), CheckKind::Check));
         } else if check.kind == CheckKind::Recheck
             && self.work.is_pending(path)
@@ -422,6 +426,9 @@ impl FeatureState {
         {
             // It can be read now, or one of the two results is older; listing it decides.
             followups.push(Followup::List(dir));
+            if is_read_again {
+                followups.push(Followup::Check(path.clone(), CheckKind::Check));
+            }
             return followups;
         }
         let examined =
@@ -489,6 +496,9 @@ impl FeatureState {
                 followups.push(Followup::List(path.clone()));
             }
             PathState::TooLarge => {}
+        }
+        if is_read_again && self.work.read_again(path, now.monotonic) {
+            followups.push(Followup::Check(path.clone(), CheckKind::Check));
         }
         followups
     }

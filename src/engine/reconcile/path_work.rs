@@ -150,6 +150,18 @@ impl PathWork {
         self.schedule_retry(path, pause, now);
     }
 
+    /// Checks a path again that was written while it was checked: at once, or after its pause if reading it takes
+    /// long. Returns true if it is to be checked at once.
+    pub(super) fn read_again(&mut self, path: &RelPath, now: Duration) -> bool {
+        let pause = self.debounce.costly_pause(path, now);
+        if let Some(until) = pause
+            && !self.debounce.is_pending(path)
+        {
+            self.debounce.schedule_at(path, until);
+        }
+        pause.is_none()
+    }
+
     /// Returns the number of files that are not read for a while, because they keep changing and that takes long.
     pub(super) fn costly_pauses(&self, now: Duration) -> usize {
         self.debounce.costly_pauses(now)
@@ -401,6 +413,26 @@ mod tests {
             work.pause_reads(&path, ReadCost::new(Duration::from_micros(cost), || 0), ms(0));
             assert_eq!(work.next_due(), Some(ms(due)));
         }
+    }
+
+    #[test]
+    fn a_file_that_was_written_while_it_was_read_waits_as_well_if_that_takes_long() {
+        let path = RelPath::new(&b"log.txt"[..]).unwrap();
+        let costly = ReadCost::new(ms(1_000), || 0);
+        let read_again = |kind: Option<HintKind>| {
+            let mut work = PathWork::new(DebounceTimes::default());
+            if let Some(kind) = kind {
+                work.on_hint(&path, kind, true, ms(100), ms(0));
+            }
+            work.pause_reads(&path, costly, ms(0));
+            (work.read_again(&path, ms(0)), work.next_due())
+        };
+        assert_eq!(read_again(None), (false, Some(ms(50_000))));
+        assert_eq!(read_again(Some(HintKind::Modified)), (false, Some(ms(50_000))));
+        assert_eq!(read_again(Some(HintKind::CloseWrite)), (false, Some(ms(0))), "it was closed");
+        let mut cheap = PathWork::new(DebounceTimes::default());
+        cheap.pause_reads(&path, ReadCost::new(Duration::from_micros(900), || 0), ms(0));
+        assert!(cheap.read_again(&path, ms(0)) && cheap.next_due().is_none());
     }
 
     #[test]
