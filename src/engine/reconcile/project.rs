@@ -236,6 +236,7 @@ impl ProjectState {
             }
             Event::Inspected { tag, inspection } => {
                 if let Some(Purpose::Inspect { relative, kind }) = self.effects.finish(tag) {
+                    self.note_inspected(&relative);
                     self.on_inspected(&relative, kind, inspection, now);
                 }
             }
@@ -634,6 +635,20 @@ impl ProjectState {
         }
         if of_user && kind != HintKind::CloseWrite {
             self.effects.emit_untracked(Effect::ForgetWatches { path });
+        }
+    }
+
+    /// Records that something was found out about a path, in features or outside of them.
+    fn note_inspected(&mut self, relative: &RelPath) {
+        let newest = self.effects.newest_id();
+        let containing = self.features.containing(relative).into_iter().map(|(slug, _)| slug);
+        let mut is_outside = true;
+        for slug in containing.chain(self.features.documents_at(relative)) {
+            self.mount_checks.note_examined(&slug, newest);
+            is_outside = false;
+        }
+        if is_outside {
+            self.mount_checks.note_metadata(newest);
         }
     }
 

@@ -522,6 +522,16 @@ pub(super) fn regressions() -> Vec<History> {
             Step(Replace(At(0, 1)), Run(0)),
             Step(Sync(0), Run(0)),
         ],
+        // A directory that was moved was inspected while the root was hidden for a moment.
+        vec![
+            Step(Write(At(0, 12), Large, Close::Yes), Run(0)),
+            Step(Symlink(At(0, 5)), Run(20)),
+            Step(HoldEffects, Run(0)),
+            Step(Rename(At(0, 8), 10), Run(0)),
+            Step(Mount(0), Run(0)),
+            Step(StepEffect(0), Run(0)),
+            Step(StepEffect(0), Run(0)),
+        ],
         // A feature was hidden for a moment while it was listed by the first scan.
         vec![
             Step(HoldEffects, Run(0)),
