@@ -234,6 +234,11 @@ impl EffectQueue {
         self.in_flight.contains_key(&id)
     }
 
+    /// Returns true if an effect that is as old as `id`, or older, is under way.
+    pub(super) fn is_any_in_flight_until(&self, id: EffectId) -> bool {
+        self.in_flight.first_key_value().is_some_and(|(oldest, _)| *oldest <= id)
+    }
+
     pub(super) fn is_current(&self, tag: EffectTag) -> bool {
         tag.epoch == self.epoch || is_planted(Bug::TakeOldEpoch)
     }

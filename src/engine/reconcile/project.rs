@@ -68,6 +68,9 @@ pub(in crate::engine) struct ProjectState {
     /// What is mounted below the root.
     mounts: Mounts,
     mount_checks: MountChecks,
+    /// The newest effect when something was mounted, or a directory above the root was moved, maybe for a
+    /// moment: effects until then may have found what was at the path of the root meanwhile.
+    moved_at: Option<EffectId>,
     /// A probe of the root was requested during the first scan, or while one was under way.
     probe_requested: bool,
     /// Something happened since the last probe of the root was requested.
@@ -135,6 +138,7 @@ impl ProjectState {
             root: RootState::default(),
             mounts: Mounts::default(),
             mount_checks: MountChecks::default(),
+            moved_at: None,
             probe_requested: false,
             changed_since_probe: false,
             health: WatchHealth::default(),
@@ -195,7 +199,10 @@ impl ProjectState {
             Event::Hint { path, kind } => self.on_hint(path, kind, now),
             Event::Overflow { by_others } => self.on_overflow(by_others, now),
             Event::MountsChanged if self.root.is_away() => self.root.search_now(now.monotonic),
-            Event::MountsChanged => self.probe_root(),
+            Event::MountsChanged => {
+                self.moved_at = Some(self.effects.newest_id());
+                self.probe_root();
+            }
             Event::Watches(report) => self.on_watches(report, now),
             Event::SnapshotWritten { slug, error } => self.on_snapshot_written(slug, error, now),
             Event::TombstoneExpired { slug, path } => {
@@ -1351,6 +1358,7 @@ impl ProjectState {
         let is_over = self.git.until().is_some_and(|until| until <= now.monotonic);
         let is_due = self.changed_since_probe || is_over && self.waits_for_git();
         let needed = self.git.is_held()
+            || self.moved_at.is_some()
             || !self.refresh.missing.is_empty()
             || self.features.active().any(FeatureState::needs_git_state);
         if is_due && needed && !self.effects.has(|purpose| *purpose == Purpose::RootProbe) {
@@ -1384,11 +1392,17 @@ impl ProjectState {
         if let Some(loss) = self.root.find_loss(root) {
             return self.lose_root(loss, now);
         }
-        match mounts {
-            Some(mounts) if mounts == self.mounts => self.mount_checks.on_same_mounts(probe),
-            Some(mounts) => self.on_mounts_changed(mounts, now),
-            // What is mounted is taken for the same, as long as it cannot be found out.
-            None => {}
+        // What is mounted is taken for the same, as long as it cannot be found out.
+        let is_known = mounts.is_some();
+        let mounts = mounts.unwrap_or_else(|| self.mounts.clone());
+        let moved_at = self.moved_at.filter(|at| *at < probe);
+        if mounts != self.mounts || moved_at.is_some() {
+            self.on_mounts_changed(mounts, now);
+        } else if is_known {
+            self.mount_checks.on_same_mounts(probe);
+        }
+        if moved_at.is_some_and(|at| !self.effects.is_any_in_flight_until(at)) {
+            self.moved_at = None;
         }
         // What git did is not known before it is checked.
         let busy = self.features.active().any(FeatureState::is_being_checked);
@@ -1514,6 +1528,7 @@ impl ProjectState {
         self.scrub.abandon();
         self.poll = PollSchedule::default();
         self.mount_checks = MountChecks::default();
+        self.moved_at = None;
         self.published.changed = true;
         let slugs: Vec<FeatureSlug> = self.features.slugs().cloned().collect();
         for slug in slugs {
@@ -1618,6 +1633,7 @@ impl ProjectState {
     }
 
     fn touch_event_probe(&mut self) {
+        self.health.on_probe_started();
         self.effects.emit(Purpose::EventProbe, |tag| Effect::TouchEventProbe { tag });
     }
 

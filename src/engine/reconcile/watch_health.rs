@@ -43,7 +43,7 @@ pub(super) struct WatchHealth {
     /// The watches before the refused ones were requested again, until the outcome is known.
     before_retry: Option<WatchReport>,
     probe: EventProbe,
-    /// The watches changed since the probe file could not be created.
+    /// The watches changed since an attempt to create the probe file began.
     probe_possible: bool,
 }
 
@@ -183,13 +183,16 @@ impl WatchHealth {
         std::mem::replace(&mut self.probe, EventProbe::Confirmed) != EventProbe::Confirmed
     }
 
+    /// Records that an attempt to create the probe file begins.
+    pub(super) fn on_probe_started(&mut self) {
+        self.probe_possible = false;
+    }
+
     /// Records whether the probe file was created.
     pub(super) fn on_probe_touched(&mut self, touched: bool, now: Duration) {
-        match self.probe {
-            EventProbe::NotRun if touched => self.probe = EventProbe::Waiting(now + PROBE_TIMEOUT),
-            EventProbe::NotRun => self.probe_possible = false,
-            // Where events failed before they are believed when one arrives.
-            EventProbe::Waiting(_) | EventProbe::Confirmed | EventProbe::NoEvents => {}
+        // Where events failed before they are believed when one arrives.
+        if touched && self.probe == EventProbe::NotRun {
+            self.probe = EventProbe::Waiting(now + PROBE_TIMEOUT);
         }
     }
 
@@ -371,9 +374,18 @@ mod tests {
         assert!(!health.needs_probe(), "nothing is watched yet");
         health.on_report(WatchReport::default());
         assert!(health.needs_probe());
+        health.on_probe_started();
         health.on_probe_touched(false, ms(0));
         assert!(!health.needs_probe());
-        health.on_report(WatchReport { watched: 1, ..WatchReport::default() });
+        for watched in 1..=2 {
+            health.on_report(WatchReport { watched, ..WatchReport::default() });
+            assert!(health.needs_probe());
+            health.on_probe_started();
+            assert!(!health.needs_probe());
+        }
+        health.on_report(WatchReport { watched: 3, ..WatchReport::default() });
+        health.on_probe_touched(false, ms(0));
+        assert!(health.needs_probe(), "the watches changed meanwhile");
         health.on_probe_touched(true, ms(0));
         assert!(!health.needs_probe() && !health.give_up_probe(ms(1_999)));
         assert_eq!(health.next_due(), Some(ms(2_000)));

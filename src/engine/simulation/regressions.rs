@@ -532,6 +532,20 @@ pub(super) fn regressions() -> Vec<History> {
             Step(StepEffect(0), Run(0)),
             Step(StepEffect(0), Run(0)),
         ],
+        // The root was moved for a moment while a feature was found unreadable.
+        vec![
+            Step(Replace(At(1, 9)), Wait),
+            Step(HoldEffects, Run(0)),
+            Step(Symlink(At(0, 1)), Run(0)),
+            Step(Deny(At(1, 8)), Run(0)),
+            Step(Write(At(0, 11), Small, Close::Yes), Run(63)),
+            Step(StepEffect(0), Run(0)),
+            Step(StepEffect(0), Run(0)),
+            Step(StepEffect(0), Run(0)),
+            Step(MoveRoot(1), Run(0)),
+            Step(Write(At(1, 3), Small, Close::Yes), Run(0)),
+            Step(StepEffect(0), Run(0)),
+        ],
         // A feature was hidden for a moment while it was listed by the first scan.
         vec![
             Step(HoldEffects, Run(0)),
@@ -551,6 +565,15 @@ pub(super) fn regressions() -> Vec<History> {
         vec![
             Step(MountBelow(At(1, 9)), Run(0)),
             Step(Write(At(1, 10), Large, Close::Yes), Run(24)),
+        ],
+        // The watches recovered while the test whether events arrive was under way.
+        vec![
+            Step(LimitWatches(3), Run(0)),
+            Step(Crash, Run(757)),
+            Step(CreateDir(At(1, 11)), Run(1500)),
+            Step(UnlimitWatches, Run(0)),
+            Step(Sync(1), Run(0)),
+            Step(Write(At(1, 4), Small, Close::No), Run(0)),
         ],
         // The test whether events arrive did not end in time.
         vec![
