@@ -39,6 +39,9 @@ const PARTIAL_REST: Duration = Duration::from_millis(1);
 /// So many hints at once cause no rest: an edit is noticed at once, and so is the next one.
 const HINTS_WITHOUT_REST: u32 = 16;
 
+/// How long the engine stays awake for a message that is awaited.
+const MAX_AWAKE: Duration = Duration::from_micros(200);
+
 /// The projects that rest, and until when. More hints of them may be pending.
 #[derive(Debug, Default)]
 pub(super) struct HintRests(HashMap<ProjectId, Instant>);
@@ -86,6 +89,12 @@ pub(super) struct PendingHints {
 }
 
 impl PendingHints {
+    /// Returns true if a few paths changed, and a file was closed, or moved to its place.
+    pub(super) fn have_closed_file(&self) -> bool {
+        let is_closed = |kind: &HintKind| matches!(kind, HintKind::CloseWrite | HintKind::MovedTo);
+        self.paths.len() <= 2 && self.paths.values().any(is_closed)
+    }
+
     /// Takes as many paths as are taken at once. The rest stays where it is: the threads that add to it wait
     /// meanwhile.
     fn take(&mut self) -> Self {
@@ -187,11 +196,23 @@ impl Inbox {
     }
 
     /// Waits for a message, the end of a rest, or until `until`, and takes all messages, except for
-    /// hints of projects that rest.
-    pub(super) fn take(&self, until: Option<Instant>, rests: &mut HintRests) -> Messages {
+    /// hints of projects that rest. If a message is awaited in a moment, the thread stays awake for a while.
+    pub(super) fn take(
+        &self,
+        until: Option<Instant>,
+        rests: &mut HintRests,
+        is_awaited: bool,
+    ) -> Messages {
         let mut messages = self.lock();
+        let awaited_until = Instant::now() + if is_awaited { MAX_AWAKE } else { Duration::ZERO };
         loop {
             let now = Instant::now();
+            if now < awaited_until && messages.is_empty_but_for(rests) {
+                drop(messages);
+                std::thread::yield_now();
+                messages = self.lock();
+                continue;
+            }
             let rest_ended = rests.end(now);
             if !messages.is_empty_but_for(rests) || rest_ended {
                 break;
@@ -302,7 +323,7 @@ mod tests {
         for kind in [HintKind::DirCreated, HintKind::Modified, HintKind::Removed] {
             inbox.hint(id, Hint::At("/a".into(), kind));
         }
-        let messages = inbox.take(None, &mut HintRests::default());
+        let messages = inbox.take(None, &mut HintRests::default(), false);
         let merged = HashMap::from([("/a".into(), HintKind::DirCreated)]);
         assert_eq!(messages.hints[&id].paths, merged);
         for (known, new, merged) in [
@@ -318,7 +339,7 @@ mod tests {
         for number in 0..=MAX_PENDING_PATHS {
             inbox.hint(id, Hint::At(format!("/{number}").into(), HintKind::Modified));
         }
-        let messages = inbox.take(None, &mut HintRests::default());
+        let messages = inbox.take(None, &mut HintRests::default(), false);
         assert!(messages.hints[&id].overflow && messages.hints[&id].paths.is_empty());
     }
 
@@ -335,7 +356,7 @@ mod tests {
         assert_eq!(inbox.command(rescan()), Err(QueueFull));
         inbox.command(Command::Stop).unwrap();
         assert_eq!(
-            inbox.take(None, &mut HintRests::default()).commands.len(),
+            inbox.take(None, &mut HintRests::default(), false).commands.len(),
             MAX_PENDING_COMMANDS + 1
         );
     }
@@ -343,7 +364,7 @@ mod tests {
     #[test]
     fn take_returns_at_its_deadline() {
         let inbox = Inbox::default();
-        let messages = inbox.take(Some(Instant::now()), &mut HintRests::default());
+        let messages = inbox.take(Some(Instant::now()), &mut HintRests::default(), false);
         assert!(messages.is_empty_but_for(&HintRests::default()));
     }
 
@@ -361,18 +382,18 @@ mod tests {
         assert!(!rests.contains(busy), "few hints cause no rest");
         rests.begin(busy, &taken(17), now + Duration::from_mins(1));
         hint(busy, "/a");
-        assert!(inbox.take(Some(now), &mut rests).hints.is_empty());
+        assert!(inbox.take(Some(now), &mut rests, false).hints.is_empty());
         hint(other, "/b");
-        let taken = inbox.take(None, &mut rests).hints;
+        let taken = inbox.take(None, &mut rests, false).hints;
         assert_eq!(taken.keys().collect::<Vec<_>>(), [&other]);
         hint(busy, "/c");
         rests.end(now + Duration::from_mins(2));
-        assert_eq!(inbox.take(None, &mut rests).hints[&busy].paths.len(), 2, "none is lost");
+        assert_eq!(inbox.take(None, &mut rests, false).hints[&busy].paths.len(), 2, "none is lost");
         for number in 0..=MAX_TAKEN_PATHS {
             hint(busy, &format!("/{number}"));
         }
         for (count, is_partial) in [(MAX_TAKEN_PATHS, true), (1, false)] {
-            let taken = inbox.take(None, &mut rests).hints.remove(&busy).unwrap();
+            let taken = inbox.take(None, &mut rests, false).hints.remove(&busy).unwrap();
             assert_eq!((taken.paths.len(), taken.is_partial), (count, is_partial));
         }
     }

@@ -27,6 +27,8 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 const BLOCKED_AFTER: Duration = Duration::from_millis(20);
 /// Time after which a thread that has nothing to do ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a thread that was woken ahead of a call looks for it before it waits again.
+const AHEAD: Duration = Duration::from_micros(150);
 /// Maximum number of threads that are written off. Beyond it their calls are still abandoned, and the
 /// threads count as those of the lane.
 const MAX_WRITTEN_OFF: usize = 32;
@@ -198,6 +200,23 @@ impl CallPool {
         if !self.is_collecting.load(Ordering::Relaxed) {
             self.serve(lane, threads, state, Instant::now());
         }
+    }
+
+    /// Wakes a thread for a call that is about to be submitted: by then it runs.
+    pub(in crate::engine) fn wake_ahead(&self, lane: Lane) {
+        if let Some(threads) = self.lanes.get(&lane)
+            && threads.lock().idle > 0
+        {
+            threads.wake.notify_one();
+        }
+    }
+
+    /// Returns true if a single call of a lane waits or is running.
+    pub(in crate::engine) fn has_one_call(&self, lane: Lane) -> bool {
+        self.lanes.get(&lane).is_some_and(|threads| {
+            let state = threads.lock();
+            state.running.len() + state.queue.startable() == 1
+        })
     }
 
     /// Wakes threads for the calls that `submit` queues when it has ended: a thread that is woken for each of
@@ -406,6 +425,16 @@ impl LaneThreads {
             let waited = self.wake.wait_timeout(state, IDLE_TIMEOUT);
             let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             state = woken;
+            let until = Instant::now() + AHEAD;
+            while !timeout.timed_out()
+                && state.queue.is_empty()
+                && !state.is_stopped
+                && Instant::now() < until
+            {
+                drop(state);
+                std::thread::yield_now();
+                state = self.lock();
+            }
             state.idle -= 1;
             if timeout.timed_out() && state.queue.is_empty() {
                 break;
@@ -528,7 +557,7 @@ mod tests {
     fn calls_that_are_submitted_together_start_together() {
         let pool = CallPool::new();
         let (send, result) = mpsc::channel();
-        let id = projects()[0];
+        let (id, lane) = (projects()[0], Lane::SmallFile);
         pool.submit_together(|| {
             for lane in Lane::ALL {
                 let send = send.clone();
@@ -540,6 +569,10 @@ mod tests {
             Lane::ALL.iter().map(|_| result.recv_timeout(WAIT).unwrap()).collect();
         started.sort_unstable();
         assert_eq!(started, Lane::ALL);
+        // A thread that is awake, and waits no more, takes the next call.
+        pool.wake_ahead(Lane::SmallFile);
+        pool.submit(Lane::SmallFile, id, None, Box::new(move |_| send.send(lane).unwrap()));
+        assert_eq!(result.recv_timeout(WAIT).unwrap(), lane);
         pool.stop();
     }
 

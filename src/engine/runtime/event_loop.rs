@@ -20,7 +20,7 @@ use super::sync_waiters::SyncWaiters;
 use crate::core::time::Timestamp;
 use crate::engine::clock::Tick;
 use crate::engine::command::Command;
-use crate::engine::inbox::{HintRests, Inbox, Messages};
+use crate::engine::inbox::{HintRests, Inbox, Messages, PendingHints};
 use crate::engine::io::call_pool::{CallPool, Lane};
 use crate::engine::io::snapshot_writer::SnapshotWriter;
 use crate::engine::io::wal_checkpointer::WalCheckpointer;
@@ -119,7 +119,9 @@ impl EventLoop {
             }
             let due = self.next_deadline().into_iter().chain(stop_deadline).min();
             let until = due.map(|due| self.started + due);
-            messages = self.inbox.take(until, &mut self.rests);
+            // The result of a check of a small file takes less time than falling asleep and waking up.
+            let is_awaited = self.pool.has_one_call(Lane::SmallFile);
+            messages = self.inbox.take(until, &mut self.rests, is_awaited);
         }
         self.committer.checkpointer.stop();
         let closed = self.committer.store.close();
@@ -133,6 +135,9 @@ impl EventLoop {
     /// Processes all messages. Returns true if one of them is the stop command.
     fn process_messages(&mut self, messages: Messages, now: Tick) -> bool {
         let (pool, projects) = (&self.pool, &mut self.registry.projects);
+        if messages.hints.values().any(PendingHints::have_closed_file) {
+            pool.wake_ahead(Lane::SmallFile);
+        }
         for (id, project) in projects.iter_mut() {
             project.state.set_hints_pending(self.rests.contains(*id));
         }

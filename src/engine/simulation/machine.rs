@@ -678,7 +678,7 @@ impl Machine {
     fn take_messages(&mut self, project: usize) -> Result<(), Violation> {
         let tick = self.tick();
         let one = &mut self.projects[project];
-        let mut messages = one.inbox.take(Some(Instant::now()), &mut HintRests::default());
+        let mut messages = one.inbox.take(Some(Instant::now()), &mut HintRests::default(), false);
         let hints = messages.hints.remove(&one.id).unwrap_or_default();
         let is_lost = hints.overflow || hints.overflow_by_others;
         if is_lost && !is_planted(Bug::IgnoreOverflow) {
