@@ -111,6 +111,7 @@ const PURE: &[Pure] = &[
             &["watch", "DebounceTimes"],
             &["watch", "Debouncer"],
             &["watch", "HintKind"],
+            &["watch", "ReadCost"],
         ]),
         tests_are_exempt: true,
     },

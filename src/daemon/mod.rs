@@ -253,19 +253,18 @@ async fn run_until_stopped(
             history.config.send_replace(config.history.clone());
         }),
     };
-    let store = running.store.clone();
     let (stop, stopped) = watch::channel(false);
     let dashboard = dashboard_config(http_config, kept, notifier, &state_dir, &stopped);
     let state = config_state.clone();
     let api = Arc::new(ApiState::new(&running, state, started, dashboard, history.access));
     let mut dashboard = tokio::spawn(run_dashboard(Arc::clone(&api)));
-    let own_files = OwnFiles::new(claims, (state_dir, store), own_socket, &inbox, &api, &stopped);
+    let files = (state_dir, running.store.clone());
+    let own_files = OwnFiles::new(claims, files, own_socket, &inbox, &api, &stopped);
     let mut own_files = tokio::spawn(own_files.keep());
     let mut serving = tokio::spawn(serve(listener, api, stopped));
     let mut background_tasks =
         tokio::spawn(run_background_tasks(reloader, hangup, socket, config_state, history.ready));
-    let engine = spawn_blocking(move || running.thread.join());
-    let mut engine = std::pin::pin!(engine);
+    let mut engine = std::pin::pin!(spawn_blocking(move || running.thread.join()));
     let unexpected_end = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,

@@ -39,8 +39,8 @@ const PARTIAL_REST: Duration = Duration::from_millis(1);
 /// So many hints at once cause no rest: an edit is noticed at once, and so is the next one.
 const HINTS_WITHOUT_REST: u32 = 16;
 
-/// How long the engine stays awake for a message that is awaited.
-const MAX_AWAKE: Duration = Duration::from_micros(200);
+/// How long the engine looks for a message that is awaited before it waits.
+const MAX_POLL: Duration = Duration::from_micros(200);
 
 /// The projects that rest, and until when. More hints of them may be pending.
 #[derive(Debug, Default)]
@@ -181,9 +181,9 @@ impl Inbox {
         self.add(|messages| messages.file_results.push(result));
     }
 
-    /// Reports the result of an effect. One without news is taken with the next message.
+    /// Reports the result of an effect. One that is not urgent is taken with the next message.
     pub(super) fn effect_result(&self, result: EffectResult) {
-        if result.event.is_news() {
+        if result.event.is_urgent() {
             self.add(|messages| messages.effect_results.push(result));
         } else {
             self.lock().effect_results.push(result);
@@ -196,7 +196,7 @@ impl Inbox {
     }
 
     /// Waits for a message, the end of a rest, or until `until`, and takes all messages, except for
-    /// hints of projects that rest. If a message is awaited in a moment, the thread stays awake for a while.
+    /// hints of projects that rest. If a message is awaited, it does not wait for a moment.
     pub(super) fn take(
         &self,
         until: Option<Instant>,
@@ -204,7 +204,7 @@ impl Inbox {
         is_awaited: bool,
     ) -> Messages {
         let mut messages = self.lock();
-        let awaited_until = Instant::now() + if is_awaited { MAX_AWAKE } else { Duration::ZERO };
+        let awaited_until = Instant::now() + if is_awaited { MAX_POLL } else { Duration::ZERO };
         loop {
             let now = Instant::now();
             if now < awaited_until && messages.is_empty_but_for(rests) {
@@ -284,7 +284,7 @@ impl Messages {
     fn is_empty_but_for(&self, rests: &HintRests) -> bool {
         self.hints.keys().all(|id| rests.contains(*id))
             && self.file_results.is_empty()
-            && !self.effect_results.iter().any(|result| result.event.is_news())
+            && !self.effect_results.iter().any(|result| result.event.is_urgent())
             && self.commands.is_empty()
             && !self.mounts_changed
             && self.snapshots_written.is_empty()

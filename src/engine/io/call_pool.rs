@@ -569,7 +569,7 @@ mod tests {
             Lane::ALL.iter().map(|_| result.recv_timeout(WAIT).unwrap()).collect();
         started.sort_unstable();
         assert_eq!(started, Lane::ALL);
-        // A thread that is awake, and waits no more, takes the next call.
+        // A thread that was woken, and waits no more, takes the next call.
         pool.wake_ahead(Lane::SmallFile);
         pool.submit(Lane::SmallFile, id, None, Box::new(move |_| send.send(lane).unwrap()));
         assert_eq!(result.recv_timeout(WAIT).unwrap(), lane);

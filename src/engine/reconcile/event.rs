@@ -128,7 +128,7 @@ pub(in crate::engine) enum Event {
 
 impl Event {
     /// Returns false if nothing changes by it, so that it may wait for another one.
-    pub(in crate::engine) fn is_news(&self) -> bool {
+    pub(in crate::engine) fn is_urgent(&self) -> bool {
         !matches!(self, Self::RootSearched { found: None, .. })
     }
 }

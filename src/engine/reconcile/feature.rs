@@ -431,14 +431,7 @@ impl FeatureState {
             }
             return followups;
         }
-        let examined =
-            matches!(state, PathState::Unchanged | PathState::Read(_) | PathState::Missing);
-        if examined && (check.again || check.kind != CheckKind::Recheck) {
-            self.visibility.scanned_at = Some(now.wall);
-        }
-        if matches!(state, PathState::Unchanged | PathState::Read(_)) {
-            self.work.note_read(path, check.id);
-        }
+        self.note_examined(path, check, &state, now);
         let grace = context.times.deletion_grace;
         match state {
             PathState::Unchanged => {
@@ -501,6 +494,18 @@ impl FeatureState {
             followups.push(Followup::Check(path.clone(), CheckKind::Check));
         }
         followups
+    }
+
+    /// Records that a path was examined, and that a file was read.
+    fn note_examined(&mut self, path: &RelPath, check: Check, state: &PathState, now: Tick) {
+        let is_read = matches!(state, PathState::Unchanged | PathState::Read(_));
+        let is_examined = is_read || matches!(state, PathState::Missing);
+        if is_examined && (check.again || check.kind != CheckKind::Recheck) {
+            self.visibility.scanned_at = Some(now.wall);
+        }
+        if is_read {
+            self.work.note_read(path, check.id);
+        }
     }
 
     /// Records what reading a file found.

@@ -199,10 +199,7 @@ impl ProjectState {
             Event::Hint { path, kind } => self.on_hint(path, kind, now),
             Event::Overflow { by_others } => self.on_overflow(by_others, now),
             Event::MountsChanged if self.root.is_away() => self.root.search_now(now.monotonic),
-            Event::MountsChanged => {
-                self.moved_at = Some(self.effects.newest_id());
-                self.probe_root();
-            }
+            Event::MountsChanged => self.on_mounts_hint(),
             Event::Watches(report) => self.on_watches(report, now),
             Event::SnapshotWritten { slug, error } => self.on_snapshot_written(slug, error, now),
             Event::TombstoneExpired { slug, path } => {
@@ -211,8 +208,7 @@ impl ProjectState {
                 }
             }
             Event::FileChecked { tag, slug, path, state, cost } => {
-                let costly = self.features.iter().map(|one| one.work.costly_pauses(now.monotonic));
-                let cost = ReadCost::new(cost, || costly.sum());
+                let cost = self.read_cost(cost, now);
                 self.on_file_checked(tag, &slug, &path, CheckedFile { state, cost }, now);
             }
             Event::FileVerified { tag, slug, path, state } => {
@@ -241,12 +237,7 @@ impl ProjectState {
                     self.on_listed(&slug, dir.as_ref(), mode, result, cost, now);
                 }
             }
-            Event::Inspected { tag, inspection } => {
-                if let Some(Purpose::Inspect { relative, kind }) = self.effects.finish(tag) {
-                    self.note_inspected(&relative);
-                    self.on_inspected(&relative, kind, inspection, now);
-                }
-            }
+            Event::Inspected { tag, inspection } => self.on_inspection(tag, inspection, now),
             Event::MetadataRead { tag, result, cost } => {
                 if self.effects.finish(tag).is_some() {
                     self.on_metadata(result, cost, now);
@@ -645,6 +636,13 @@ impl ProjectState {
         }
     }
 
+    fn on_inspection(&mut self, tag: EffectTag, inspection: Inspection, now: Tick) {
+        if let Some(Purpose::Inspect { relative, kind }) = self.effects.finish(tag) {
+            self.note_inspected(&relative);
+            self.on_inspected(&relative, kind, inspection, now);
+        }
+    }
+
     /// Records that something was found out about a path, in features or outside of them.
     fn note_inspected(&mut self, relative: &RelPath) {
         let newest = self.effects.newest_id();
@@ -986,6 +984,12 @@ impl ProjectState {
         let (feature, path, verify_only) = (feature.dir.clone(), path.clone(), false);
         let check = Effect::CheckFile { tag, feature, path, expected, verify_only };
         self.effects.emit_untracked(check);
+    }
+
+    /// Returns what a read has cost that took `time`.
+    fn read_cost(&self, time: Duration, now: Tick) -> ReadCost {
+        let costly = self.features.iter().map(|one| one.work.costly_pauses(now.monotonic));
+        ReadCost::new(time, || costly.sum())
     }
 
     fn on_file_checked(
@@ -1456,6 +1460,12 @@ impl ProjectState {
                 self.refresh.read_feature_soon(archived, now.monotonic);
             }
         }
+    }
+
+    /// Probes the root because something was mounted, or a directory above the root was moved.
+    fn on_mounts_hint(&mut self) {
+        self.moved_at = Some(self.effects.newest_id());
+        self.probe_root();
     }
 
     /// Records that something was mounted or unmounted since the last probe. What earlier effects found

@@ -119,7 +119,7 @@ impl EventLoop {
             }
             let due = self.next_deadline().into_iter().chain(stop_deadline).min();
             let until = due.map(|due| self.started + due);
-            // The result of a check of a small file takes less time than falling asleep and waking up.
+            // The check of a small file takes less time than to wait and to be woken.
             let is_awaited = self.pool.has_one_call(Lane::SmallFile);
             messages = self.inbox.take(until, &mut self.rests, is_awaited);
         }
