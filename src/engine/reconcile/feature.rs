@@ -482,6 +482,10 @@ impl FeatureState {
             // Its attributes changed, and nothing of what is below depends on that.
             PathState::Dir { accessible: true } if self.is_only_directory(path) => {
                 self.work.on_present(path);
+                // No listing follows.
+                if check.again {
+                    followups.push(Followup::Check(path.clone(), CheckKind::Check));
+                }
             }
             PathState::Dir { .. } => {
                 // The file that was there is gone; listing finds what is in the directory.

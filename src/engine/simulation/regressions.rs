@@ -546,6 +546,13 @@ pub(super) fn regressions() -> Vec<History> {
             Step(Write(At(1, 3), Small, Close::Yes), Run(0)),
             Step(StepEffect(0), Run(0)),
         ],
+        // A directory lost its permissions while it was being checked because of new attributes.
+        vec![
+            Step(HoldEffects, Run(0)),
+            Step(Allow(At(1, 2)), Run(65)),
+            Step(StepEffect(0), Run(0)),
+            Step(Deny(At(1, 2)), Run(59)),
+        ],
         // A feature was hidden for a moment while it was listed by the first scan.
         vec![
             Step(HoldEffects, Run(0)),
