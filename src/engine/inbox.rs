@@ -39,6 +39,9 @@ const PARTIAL_REST: Duration = Duration::from_millis(1);
 /// So many hints at once cause no rest: an edit is noticed at once, and so is the next one.
 const HINTS_WITHOUT_REST: u32 = 16;
 
+/// How long a result that is not urgent waits for others.
+const DEFERRAL: Duration = Duration::from_millis(100);
+
 /// How long the engine looks for a message that is awaited before it waits.
 const MAX_POLL: Duration = Duration::from_micros(200);
 
@@ -64,6 +67,8 @@ pub(super) struct Messages {
     pub(super) hints: HashMap<ProjectId, PendingHints>,
     pub(super) file_results: Vec<FileResult>,
     pub(super) effect_results: Vec<EffectResult>,
+    /// By when the results that are not urgent are taken.
+    deferred_until: Option<Instant>,
     pub(super) commands: VecDeque<Command>,
     /// True if something was mounted or unmounted, or a parent directory of a root was moved.
     pub(super) mounts_changed: bool,
@@ -181,12 +186,21 @@ impl Inbox {
         self.add(|messages| messages.file_results.push(result));
     }
 
-    /// Reports the result of an effect. One that is not urgent is taken with the next message.
+    /// Reports the result of an effect. One that is not urgent is taken with the next message, and with others
+    /// that arrive soon after it.
     pub(super) fn effect_result(&self, result: EffectResult) {
         if result.event.is_urgent() {
             self.add(|messages| messages.effect_results.push(result));
-        } else {
-            self.lock().effect_results.push(result);
+            return;
+        }
+        let mut messages = self.lock();
+        messages.effect_results.push(result);
+        let is_first = messages.deferred_until.is_none();
+        messages.deferred_until.get_or_insert_with(|| Instant::now() + DEFERRAL);
+        drop(messages);
+        if is_first {
+            // It waits for a shorter time now.
+            self.wake.notify_one();
         }
     }
 
@@ -214,10 +228,13 @@ impl Inbox {
                 continue;
             }
             let rest_ended = rests.end(now);
-            if !messages.is_empty_but_for(rests) || rest_ended {
+            let deferred_until = messages.deferred_until;
+            let is_due = deferred_until.is_some_and(|until| until <= now);
+            if !messages.is_empty_but_for(rests) || rest_ended || is_due {
                 break;
             }
-            let Some(until) = until.into_iter().chain(rests.first_end()).min() else {
+            let others = rests.first_end().into_iter().chain(deferred_until);
+            let Some(until) = until.into_iter().chain(others).min() else {
                 messages = self.wake.wait(messages).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
@@ -366,6 +383,17 @@ mod tests {
         let inbox = Inbox::default();
         let messages = inbox.take(Some(Instant::now()), &mut HintRests::default(), false);
         assert!(messages.is_empty_but_for(&HintRests::default()));
+    }
+
+    #[test]
+    fn results_that_are_not_urgent_are_taken_in_time() {
+        let inbox = Inbox::default();
+        let until = Instant::now() + Duration::from_millis(20);
+        inbox.lock().deferred_until = Some(until);
+        assert!(inbox.lock().is_empty_but_for(&HintRests::default()));
+        let messages = inbox.take(None, &mut HintRests::default(), false);
+        assert!(Instant::now() >= until && messages.deferred_until.is_some());
+        assert_eq!(inbox.lock().deferred_until, None, "they are taken once");
     }
 
     #[test]

@@ -315,8 +315,7 @@ impl ProjectState {
     pub(in crate::engine) fn on_deadline(&mut self, now: Tick) {
         if self.root.is_away() {
             let searching = self.effects.has(|purpose| *purpose == Purpose::RootSearch);
-            // One that is under way has the next one pause as well: its result may wait until then.
-            if self.root.start_search_if_due(now.monotonic) && !searching {
+            if !searching && self.root.start_search_if_due(now.monotonic) {
                 self.effects.emit(Purpose::RootSearch, |tag| Effect::SearchRoot { tag });
             }
             return;
@@ -352,7 +351,7 @@ impl ProjectState {
     pub(in crate::engine) fn next_deadline(&self) -> Option<Duration> {
         let is_in_flight = |purpose: &Purpose| self.effects.has(|other| other == purpose);
         if self.root.is_away() {
-            return self.root.next_search();
+            return self.root.next_search().filter(|_| !is_in_flight(&Purpose::RootSearch));
         }
         if let Some(starting) = &self.starting {
             return starting.first_answer_due();
