@@ -47,6 +47,8 @@ pub struct Debouncer {
     due_queue: BTreeSet<(Duration, RelPath)>,
     /// Files that were read a short time ago and had changed.
     pauses: BTreeMap<RelPath, ReadPause>,
+    /// Number of pending paths that wait for the end of a pause.
+    paused: usize,
     /// Number of pauses at which those that are over are dropped next.
     max_pauses: usize,
 }
@@ -75,7 +77,7 @@ pub struct ReadCost {
 }
 
 impl ReadCost {
-    /// Returns the cost of a read that took `time`, while `others()` other files pause whose reads are not cheap.
+    /// Returns the cost of a read that took `time`, while `others()` other files wait whose reads are not cheap.
     /// One that is cheap shares with none.
     #[must_use]
     pub fn new(time: Duration, others: impl FnOnce() -> usize) -> Self {
@@ -116,6 +118,14 @@ struct PendingPath {
     due: Duration,
     /// Time of the first hint about the write in progress, if there is one.
     write_started_at: Option<Duration>,
+    /// It is due when the pause of a file ends whose reads are not cheap.
+    is_paused: bool,
+}
+
+impl PendingPath {
+    fn new(due: Duration, write_started_at: Option<Duration>) -> Self {
+        Self { due, write_started_at, is_paused: false }
+    }
 }
 
 impl Debouncer {
@@ -164,7 +174,7 @@ impl Debouncer {
                 due.max(pause.map_or(Duration::ZERO, |pause| pause.until))
             }
         };
-        self.insert(path, PendingPath { due, write_started_at });
+        self.insert(path, PendingPath::new(due, write_started_at));
     }
 
     /// Records that a read of `path` found new bytes, or that the file changed meanwhile. Returns the pause until
@@ -198,11 +208,11 @@ impl Debouncer {
         pause.filter(|pause| pause.cost >= CHEAP_READ).map(|pause| pause.until)
     }
 
-    /// Returns the number of files that pause and whose reads are not cheap.
+    /// Returns the number of files that have changed again, and wait for the end of their pause because reading them is
+    /// not cheap.
     #[must_use]
-    pub fn costly_pauses(&self, now: Duration) -> usize {
-        let costly = |pause: &&ReadPause| pause.until > now && pause.cost >= CHEAP_READ;
-        self.pauses.values().filter(costly).count()
+    pub fn paused(&self) -> usize {
+        self.paused
     }
 
     /// Frees the memory of what is done, except for pauses of files whose reads are not cheap: a log that
@@ -228,7 +238,7 @@ impl Debouncer {
     /// Schedules a check of `path` at `due`, replacing its pending hint. A later hint replaces it
     /// in turn.
     pub fn schedule_at(&mut self, path: &RelPath, due: Duration) {
-        self.insert(path, PendingPath { due, write_started_at: None });
+        self.insert(path, PendingPath::new(due, None));
     }
 
     /// Returns true if a hint about `path` has not taken effect yet.
@@ -252,6 +262,7 @@ impl Debouncer {
     /// Removes the pending hint about `path`.
     pub fn remove(&mut self, path: &RelPath) {
         if let Some(pending) = self.pending.remove(path) {
+            self.paused -= usize::from(pending.is_paused);
             self.due_queue.remove(&(pending.due, path.clone()));
         }
     }
@@ -259,6 +270,7 @@ impl Debouncer {
     /// Removes all pending hints.
     pub fn clear(&mut self) {
         self.pending.clear();
+        self.paused = 0;
         self.due_queue.clear();
         self.pauses.clear();
     }
@@ -266,11 +278,10 @@ impl Debouncer {
     /// Removes and returns the paths that are due by `now`, the earliest first.
     pub fn take_due(&mut self, now: Duration) -> Vec<RelPath> {
         let mut due = Vec::new();
-        while let Some((at, _)) = self.due_queue.first()
-            && *at <= now
-            && let Some((_, path)) = self.due_queue.pop_first()
+        while let Some((at, path)) = self.due_queue.first().cloned()
+            && at <= now
         {
-            self.pending.remove(&path);
+            self.remove(&path);
             due.push(path);
         }
         due
@@ -288,8 +299,11 @@ impl Debouncer {
         self.pending.is_empty()
     }
 
-    fn insert(&mut self, path: &RelPath, pending: PendingPath) {
+    fn insert(&mut self, path: &RelPath, mut pending: PendingPath) {
         self.remove(path);
+        let pause = self.pauses.get(path).filter(|pause| pause.cost >= CHEAP_READ);
+        pending.is_paused = pause.is_some_and(|pause| pause.until == pending.due);
+        self.paused += usize::from(pending.is_paused);
         self.due_queue.insert((pending.due, path.clone()));
         self.pending.insert(path.clone(), pending);
     }
@@ -425,6 +439,7 @@ mod tests {
             assert_eq!(debouncer.next_due(), Some(ms(at)));
         }
     }
+
     #[test]
     fn files_that_keep_changing_share_the_time_for_reading_them() {
         let paths =
@@ -437,10 +452,14 @@ mod tests {
             let cost = ReadCost::new(Duration::from_micros(cost), || others);
             assert_eq!(debouncer.pause_reads(&paths[0], cost, ms(0)), ms(pause));
         }
-        debouncer.pause_reads(&paths[1], alone(ms(10)), ms(0));
-        debouncer.pause_reads(&paths[2], alone(Duration::from_micros(10)), ms(0));
-        assert_eq!(debouncer.costly_pauses(ms(499)), 2);
-        assert_eq!(debouncer.costly_pauses(ms(500)), 1);
-        assert_eq!(debouncer.rest().costly_pauses(ms(0)), 2);
+        // A file that has changed once keeps nothing waiting; one that changes again is counted until it is read.
+        for (path, cost_us, paused) in [(&paths[1], 10_000, 1), (&paths[2], 10, 1)] {
+            debouncer.pause_reads(path, alone(Duration::from_micros(cost_us)), ms(0));
+            debouncer.on_hint(path, HintKind::Modified, true, ms(1));
+            debouncer.on_hint(path, HintKind::Modified, true, ms(2));
+            assert_eq!(debouncer.paused(), paused);
+        }
+        assert_eq!(debouncer.take_due(ms(500)).len(), 2);
+        assert_eq!(debouncer.paused(), 0);
     }
 }

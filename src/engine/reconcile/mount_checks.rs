@@ -160,6 +160,7 @@ mod tests {
         assert!(checks.is_waiting(Some(&slug)));
         assert_eq!(checks.take_due(now), Compared { features: BTreeSet::new(), project: true });
     }
+
     #[test]
     fn a_probe_confirms_only_what_was_found_out_before_it_began() {
         let slugs = [b"a", b"b"].map(|slug| FeatureSlug::new(slug).unwrap());

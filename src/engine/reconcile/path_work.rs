@@ -162,9 +162,9 @@ impl PathWork {
         pause.is_none()
     }
 
-    /// Returns the number of files that are not read for a while, because they keep changing and that takes long.
-    pub(super) fn costly_pauses(&self, now: Duration) -> usize {
-        self.debounce.costly_pauses(now)
+    /// Returns the number of files that have changed again and wait, because reading them takes long.
+    pub(super) fn paused_reads(&self) -> usize {
+        self.debounce.paused()
     }
 
     /// Checks what waits because it keeps changing, and is read in a moment.

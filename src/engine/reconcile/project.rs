@@ -208,7 +208,7 @@ impl ProjectState {
                 }
             }
             Event::FileChecked { tag, slug, path, state, cost } => {
-                let cost = self.read_cost(cost, now);
+                let cost = self.read_cost(cost);
                 self.on_file_checked(tag, &slug, &path, CheckedFile { state, cost }, now);
             }
             Event::FileVerified { tag, slug, path, state } => {
@@ -987,9 +987,9 @@ impl ProjectState {
     }
 
     /// Returns what a read has cost that took `time`.
-    fn read_cost(&self, time: Duration, now: Tick) -> ReadCost {
-        let costly = self.features.iter().map(|one| one.work.costly_pauses(now.monotonic));
-        ReadCost::new(time, || costly.sum())
+    fn read_cost(&self, time: Duration) -> ReadCost {
+        let others = || self.features.active().map(|one| one.work.paused_reads()).sum();
+        ReadCost::new(time, others)
     }
 
     fn on_file_checked(
