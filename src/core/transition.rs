@@ -125,6 +125,19 @@ pub fn reported_absences(
     unsatisfied.filter(|key| is_reported(key)).map(str::to_owned).collect()
 }
 
+/// Returns the keys of the specs whose absence is reported after a commit that reports none, because the
+/// directory cannot be read: those reported before. The event of a deletion replaces them, and reports no absence
+/// if the spec does not apply. `before` and `is_deleted` are those of [`absent_spec_events`].
+#[must_use]
+pub fn kept_absences(
+    inventory: &Inventory,
+    before: &[String],
+    is_deleted: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let applies = |key: &str| inventory.unsatisfied_specs().any(|spec| *spec.key == *key);
+    before.iter().filter(|key| !is_deleted(key) || applies(key)).cloned().collect()
+}
+
 fn classify_change(before: Option<&ArtifactRef>, now: &ArtifactRef) -> Option<Change> {
     let Some(before) = before else {
         return Some(Change::Added);

@@ -182,6 +182,22 @@ fn absent_specs_are_reported_when_they_begin_to_apply() {
 }
 
 #[test]
+fn deletion_whose_spec_does_not_apply_ends_the_report_of_its_absence() {
+    let reported = ["spec", "tasks"].map(str::to_owned);
+    for (step, deleted, expected) in [
+        ("second", "tasks", vec!["spec", "tasks"]),
+        ("first", "tasks", vec!["spec"]),
+        ("first", "", vec!["spec", "tasks"]),
+    ] {
+        let inventory = Inventory::new(context_at(step));
+        let kept = kept_absences(&inventory, &reported, |key| key == deleted);
+        assert_eq!(kept, expected, "{step}, {deleted}");
+    }
+    let inventory = Inventory::new(feature_context(None, None));
+    assert_eq!(kept_absences(&inventory, &reported, |key| key == "spec"), ["tasks"]);
+}
+
+#[test]
 fn what_cannot_be_looked_for_is_not_reported_a_second_time() {
     let mut inventory = Inventory::new(context_at("second"));
     inventory.set(observed("spec.md", "1"), Timestamp::default());

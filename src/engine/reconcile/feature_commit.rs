@@ -21,7 +21,7 @@ use crate::core::snapshot::MissionDossierSnapshot;
 use crate::core::time::Timestamp;
 use crate::core::transition::{
     Evaluation, EvaluationEvents, RemovalReason, absent_spec_events, artifact_event,
-    evaluation_events, reported_absences,
+    evaluation_events, kept_absences, reported_absences,
 };
 use crate::engine::clock::Tick;
 use crate::engine::read_model::{FeatureView, evaluate_drift};
@@ -221,12 +221,6 @@ impl FeatureState {
         if stores_dir || self.pending.dir.is_none() {
             commit.mounts = self.hidden.unstored().cloned();
         }
-        // Nothing is known of a directory that cannot be read: what was published of it is kept.
-        if self.is_unreadable() {
-            commit.absent = Some(self.absent.clone());
-            return commit;
-        }
-        let absent: Vec<ArtifactRef> = self.inventory.absent_specs(at).collect();
         let earlier = is_planted(Bug::TombstonesHideSpecs).then(|| self.tombstones.iter());
         let deleted: Vec<&str> = commit
             .tombstones
@@ -235,6 +229,11 @@ impl FeatureState {
             .map(|tombstone| &*tombstone.artifact_key)
             .collect();
         let is_deleted = |key: &str| deleted.contains(&key);
+        if self.is_unreadable() {
+            commit.absent = Some(kept_absences(&self.inventory, &self.absent, is_deleted));
+            return commit;
+        }
+        let absent: Vec<ArtifactRef> = self.inventory.absent_specs(at).collect();
         let specs = absent_spec_events(&self.inventory, &self.absent, &absent, is_deleted);
         let reported = reported_absences(&self.inventory, &self.absent, &absent, is_deleted);
         commit.events.extend(specs);

@@ -490,13 +490,13 @@ impl Disk {
         }
     }
 
-    /// Returns true if changes of a path of a project raise events.
-    pub(super) fn is_watched(&self, project: usize, path: &Path) -> bool {
-        let Some(Ok(parent)) = path.parent().map(|parent| self.find(parent)) else {
+    /// Returns true if changes in a directory of a project raise events.
+    pub(super) fn is_watched(&self, project: usize, dir: &Path) -> bool {
+        let Ok(dir) = self.find(dir) else {
             return false;
         };
         let mut instances = self.instances.values();
-        !self.silent[project] && instances.any(|one| one.by_inode.contains_key(&parent))
+        !self.silent[project] && instances.any(|one| one.by_inode.contains_key(&dir))
     }
 
     pub(super) fn has_events(&self) -> bool {

@@ -142,6 +142,11 @@ impl ModelIo {
         self.watches.end_iteration();
     }
 
+    /// Returns true if the project watches a directory.
+    pub(super) fn watches(&self, dir: &Path) -> bool {
+        self.watches.is_watched(dir)
+    }
+
     /// Returns an event if the watches changed since the last call.
     pub(super) fn take_watch_report(&mut self) -> Option<Event> {
         let report = self.watches.report();

@@ -233,6 +233,13 @@ impl Machine {
         Ok(())
     }
 
+    /// Returns true if changes of a path raise events, and its project gets them.
+    fn is_watched(&self, at: &At) -> bool {
+        let path = at.path();
+        let dir = path.parent().unwrap_or(&path);
+        self.projects[at.0].io.watches(dir) && lock(&self.disk).is_watched(at.0, dir)
+    }
+
     #[allow(clippy::too_many_lines, reason = "one arm for each operation")]
     fn operate(&mut self, op: &Op) -> Result<(), Violation> {
         let now = self.now;
@@ -241,8 +248,8 @@ impl Machine {
             Op::Write(at, size, close) => {
                 let (size, closes) =
                     (if *size == Size::Small { 10 } else { 20 }, *close == Close::Yes);
+                let is_watched = !self.faults.holds_events && self.is_watched(at);
                 let mut disk = lock(&self.disk);
-                let is_watched = !self.faults.holds_events && disk.is_watched(at.0, &at.path());
                 disk.write(&at.path(), size, closes, false);
                 self.checks.on_write(at, closes, is_watched, now);
             }

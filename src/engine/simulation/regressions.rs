@@ -566,6 +566,34 @@ pub(super) fn regressions() -> Vec<History> {
             Step(DeliverResult(0), Run(0)),
             Step(DeliverResult(1), Run(0)),
         ],
+        // The former watcher of a project still has its watches, whose events it does not get.
+        vec![
+            Step(MoveRoot(1), Run(0)),
+            Step(WriteKeepingTime(At(0, 3)), Run(0)),
+            Step(Overflow(0), Run(0)),
+            Step(LimitWatches(2), Run(53)),
+            Step(Write(At(0, 3), Large, Close::No), Run(69)),
+        ],
+        // A deletion is committed while its root is away and its mission is not known.
+        vec![
+            Step(Replace(At(0, 0)), Run(0)),
+            Step(MoveRoot(0), Run(0)),
+            Step(Write(At(0, 7), Large, Close::Yes), Run(0)),
+            Step(Write(At(0, 3), Small, Close::Yes), Run(0)),
+            Step(Sync(1), Run(0)),
+            Step(Symlink(At(0, 1)), Run(0)),
+            Step(WriteKeepingTime(At(0, 0)), Run(62)),
+            Step(Write(At(0, 0), Large, Close::No), Run(0)),
+            Step(Overflow(0), Run(0)),
+            Step(BreakStore, Run(0)),
+            Step(WriteKeepingTime(At(1, 1)), Run(0)),
+            Step(Sync(1), Run(19)),
+            Step(Write(At(0, 6), Large, Close::Yes), Run(3)),
+            Step(Write(At(0, 0), Large, Close::Yes), Run(29)),
+            Step(Write(At(0, 4), Large, Close::Yes), Run(0)),
+            Step(Crash, Run(0)),
+            Step(Remove(At(0, 1)), Run(135)),
+        ],
     ];
     let silent = vec![
         // A feature that returned with an unmount before it was evaluated.
