@@ -211,6 +211,10 @@ fn failing_writes_are_reported_and_recovered_from() {
             assert_change_is_shown(&project, &failing.daemon, &format!("{attempt}\n"));
             failing.daemon.log().contains("store write failed").then_some(())
         });
+        // What was logged is published a moment later.
+        wait_for(&format!("{inject}: a write that succeeds"), || {
+            failing.daemon.log().contains("store writes succeed again").then_some(())
+        });
         wait_for_store(&failing.daemon, "ok");
         assert_invariants(&project, &failing.daemon, &mut journal);
         failing.stop();

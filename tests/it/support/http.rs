@@ -8,7 +8,10 @@ use std::os::unix::net::UnixStream;
 use serde_json::Value;
 
 use super::process::Daemon;
-use super::wait::WAIT_TIMEOUT;
+use super::wait::{WAIT_TIMEOUT, wait_for};
+
+/// Why the response to a request with `sync=true` may lack changes that were made before.
+const NOT_IN_TIME: &str = "the comparison with the disk has not ended in time";
 
 /// A response to a request over the socket.
 #[derive(Debug)]
@@ -136,22 +139,36 @@ impl Daemon {
         response.json()
     }
 
+    /// Requests `target`, which has `sync=true`, again if the daemon responds that it did not see all changes in
+    /// time, as on a machine that is busy.
+    #[track_caller]
+    fn get_synced(&self, target: &str) -> Value {
+        wait_for(&format!("a response in time to {target}"), || {
+            let response = self.get(target);
+            assert_eq!(response.status, 200, "{target}: {response:?}");
+            let is_reason =
+                |line: &str| line.starts_with("synced-reason:") && line.ends_with(NOT_IN_TIME);
+            let is_late = response.head.lines().any(is_reason);
+            (!is_late).then(|| response.json())
+        })
+    }
+
     /// Returns the snapshot of a feature, which reflects every change made before the call.
     #[track_caller]
     pub(crate) fn export(&self, feature: &str) -> Value {
-        self.get_json(&format!("/api/dossier/snapshots/export?feature={feature}&sync=true"))
+        self.get_synced(&format!("/api/dossier/snapshots/export?feature={feature}&sync=true"))
     }
 
     /// Returns the overview of a feature, which reflects every change made before the call.
     #[track_caller]
     pub(crate) fn overview(&self, feature: &str) -> Value {
-        self.get_json(&format!("/api/dossier/overview?feature={feature}&sync=true"))
+        self.get_synced(&format!("/api/dossier/overview?feature={feature}&sync=true"))
     }
 
     /// Returns the daemon's status, which reflects every change made before the call.
     #[track_caller]
     pub(crate) fn status(&self) -> Value {
-        self.get_json("/api/status?sync=true")
+        self.get_synced("/api/status?sync=true")
     }
 
     /// Opens a stream of events; `query` is empty or begins with `?`.
