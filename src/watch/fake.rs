@@ -105,4 +105,8 @@ impl Watcher for FakeWatcher {
     fn identity(&self, _: &Path) -> Option<DirIdentity> {
         None
     }
+
+    fn is_no_dir(&self, _: &Path) -> bool {
+        false
+    }
 }

@@ -185,6 +185,10 @@ impl Watcher for NotifyWatcher {
         let found = dir.symlink_metadata().ok()?;
         Some((found.dev(), found.ino()))
     }
+
+    fn is_no_dir(&self, path: &Path) -> bool {
+        path.symlink_metadata().is_ok_and(|found| !found.is_dir())
+    }
 }
 
 fn watch_each(watcher: &mut RecommendedWatcher, dirs: Vec<PathBuf>) -> Vec<RefusedDir> {

@@ -128,4 +128,7 @@ pub trait Watcher: Send + Sync {
 
     /// Returns the identity of the directory at a path, if it can be read.
     fn identity(&self, dir: &Path) -> Option<DirIdentity>;
+
+    /// Returns true if something else than a directory is at a path. A link to one is something else.
+    fn is_no_dir(&self, path: &Path) -> bool;
 }

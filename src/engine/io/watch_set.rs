@@ -161,6 +161,8 @@ impl WatchSet {
         match watcher.watch(&dir, self.watched.contains(&dir)) {
             Ok(()) => {
                 self.refused.remove(&dir);
+                // No event has reported what was replaced below it until now.
+                take_below(&mut self.watched_this_iteration, &dir);
                 self.watched_this_iteration.insert(dir.clone());
                 self.watched.insert(dir);
             }
@@ -325,6 +327,16 @@ mod tests {
         assert!(!watches.forget(Path::new("/a/b")));
         let left = paths(&["/a", "/a/b-c", "/a/c"]);
         assert_eq!(watches.watched.iter().cloned().collect::<Vec<_>>(), left);
+    }
+
+    #[test]
+    fn a_directory_is_watched_again_after_one_above_it_in_the_same_iteration() {
+        let control = FakeControl::default();
+        let mut watches = watch_set(&control);
+        for (dir, renewals) in [("/a/b", 0), ("/a/b", 0), ("/a", 0), ("/a/b", 1), ("/a", 1)] {
+            watches.watch(dir.into());
+            assert_eq!(control.renewals(), renewals, "{dir}");
+        }
     }
 
     #[test]

@@ -674,4 +674,8 @@ impl Watcher for ModelWatcher {
         let inode = kernel.find(dir).ok()?;
         Some((kernel.device_of(inode), inode))
     }
+
+    fn is_no_dir(&self, path: &Path) -> bool {
+        lock(&self.disk).node(path).is_ok_and(|node| !matches!(node, Node::Dir(_)))
+    }
 }

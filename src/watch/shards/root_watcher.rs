@@ -1,5 +1,6 @@
 //! The part of a shard that one root uses.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -52,7 +53,7 @@ impl RootWatcher {
     /// # Errors
     /// [`WatchError`].
     pub fn watch(&mut self, dir: &Path, was_watched: bool) -> Result<(), WatchError> {
-        let request = self.request(dir, was_watched)?;
+        let request = self.request(dir, was_watched, &mut BTreeSet::new())?;
         let is_renewal = request == Request::Renew;
         let result = self.shard.watcher.watch(dir, is_renewal);
         match &result {
@@ -77,8 +78,9 @@ impl RootWatcher {
     pub fn watch_all(&mut self, dirs: Vec<PathBuf>) -> Vec<RefusedDir> {
         let mut refused = Vec::new();
         let mut new = Vec::with_capacity(dirs.len());
+        let mut real_dirs = BTreeSet::new();
         for path in dirs {
-            match self.request(&path, false) {
+            match self.request(&path, false, &mut real_dirs) {
                 Ok(Request::Watch) => new.push(path),
                 Ok(_) => refused
                     .extend(self.watch(&path, true).err().map(|error| RefusedDir { path, error })),
@@ -126,7 +128,16 @@ impl RootWatcher {
         lock(&self.shard.table).watches()
     }
 
-    fn request(&mut self, dir: &Path, was_watched: bool) -> Result<Request, WatchError> {
+    fn request(
+        &mut self,
+        dir: &Path,
+        was_watched: bool,
+        real_dirs: &mut BTreeSet<PathBuf>,
+    ) -> Result<Request, WatchError> {
+        if self.leads_through_link(dir, real_dirs) {
+            lock(&self.shard.table).withdraw(self.id, dir);
+            return Err(WatchError::NotFound(dir.to_owned()));
+        }
         let identity = self.shard.watcher.identity(dir);
         let mut request = lock(&self.shard.table).request(self.id, dir, identity, was_watched);
         if request == Request::OtherPath {
@@ -137,6 +148,25 @@ impl RootWatcher {
             request = lock(&self.shard.table).request(self.id, dir, identity, was_watched);
         }
         Ok(request)
+    }
+
+    /// Returns true if a link is at the path of a directory above `dir` and below the root. The events of what
+    /// that leads to would have a path that does not exist; if it is watched by its own path as well, those with
+    /// that one would not come: inotify has one watch for each directory. `real_dirs` are those that were found;
+    /// more are added.
+    fn leads_through_link(&self, dir: &Path, real_dirs: &mut BTreeSet<PathBuf>) -> bool {
+        let above = dir.ancestors().skip(1);
+        let below_root = above.take_while(|dir| **dir != *self.root && dir.starts_with(&self.root));
+        for dir in below_root {
+            if real_dirs.contains(dir) {
+                return false;
+            }
+            if self.shard.watcher.is_no_dir(dir) {
+                return true;
+            }
+            real_dirs.insert(dir.to_owned());
+        }
+        false
     }
 
     fn on_refused(&self, dir: &Path, error: &WatchError) {

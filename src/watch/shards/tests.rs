@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::pool::{HintTimes, ShardLimits, ShardPool, Share};
 use super::root_watcher::RootWatcher;
 use super::table::{Forgotten, Request, ShardTable, UserId};
-use crate::watch::{Hint, HintSink, NotifyWatcher, WatchError, Watcher};
+use crate::watch::{Hint, HintKind, HintSink, NotifyWatcher, WatchError, Watcher};
 
 fn no_sink() -> HintSink {
     Arc::new(|_| {})
@@ -336,4 +336,23 @@ fn instance_that_lost_events_ends_while_a_program_writes_as_fast_as_it_can() {
         is_done.store(true, Ordering::Relaxed);
         lost.unwrap();
     });
+}
+
+#[test]
+fn nothing_is_watched_through_a_link_below_the_root() {
+    let temporary = tempfile::tempdir().unwrap();
+    let root = temporary.path().canonicalize().unwrap();
+    fs::create_dir_all(root.join("real/below")).unwrap();
+    std::os::unix::fs::symlink("real", root.join("link")).unwrap();
+    let (send, hints) = mpsc::channel();
+    let sink: HintSink = Arc::new(move |hint| send.send(hint).unwrap());
+    let mut watcher = RootWatcher::join(&pool(4), &root, Share::Shared, sink).unwrap();
+    let (real, by_link) = (root.join("real/below"), root.join("link/below"));
+    watcher.watch(&real, false).unwrap();
+    let refused = watcher.watch_all(vec![by_link.clone()]);
+    assert!(matches!(&*refused, [one] if matches!(one.error, WatchError::NotFound(_))));
+    assert!(matches!(watcher.watch(&by_link, true), Err(WatchError::NotFound(_))));
+    fs::create_dir(real.join("new")).unwrap();
+    let next = || hints.recv_timeout(Duration::from_secs(30)).expect("a hint within 30 s");
+    assert_eq!(next(), Hint::At(real.join("new"), HintKind::DirCreated));
 }

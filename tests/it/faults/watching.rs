@@ -2,6 +2,7 @@
 //! permissions, and changes by git.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
@@ -778,6 +779,37 @@ fn scrub_finds_mapped_writes_and_causes_no_events_itself() {
         (!new.is_empty()).then_some(new)
     });
     assert_eq!(artifact_changes(&new)[0], ("modified".to_owned(), "research/7.md".to_owned()));
+    assert_invariants(&project, &daemon, &mut journal);
+    daemon.stop();
+}
+
+#[test]
+fn link_in_place_of_a_directory_hides_no_event_of_what_it_leads_to() {
+    let project = Project::complete();
+    let dir = project.feature_dir().join("research");
+    let write =
+        |path: &str| project.write(&format!("kitty-specs/{FEATURE}/research/{path}"), "a\n");
+    let replace = || {
+        fs::remove_dir_all(dir.join("old")).unwrap();
+        symlink("new", dir.join("old")).unwrap();
+    };
+    write("old/deep/a.md");
+    write("new/deep/a.md");
+    let mut journal = JournalReader::default();
+    let daemon = project.start_daemon();
+    assert_invariants(&project, &daemon, &mut journal);
+    daemon.stop();
+    replace();
+    let daemon = project.start_daemon();
+    assert_invariants(&project, &daemon, &mut journal);
+    write("new/deep/b.md");
+    assert_invariants(&project, &daemon, &mut journal);
+    // The same while it runs.
+    fs::remove_file(dir.join("old")).unwrap();
+    write("old/deep/a.md");
+    assert_invariants(&project, &daemon, &mut journal);
+    replace();
+    write("new/deep/c.md");
     assert_invariants(&project, &daemon, &mut journal);
     daemon.stop();
 }
