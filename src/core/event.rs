@@ -38,6 +38,12 @@ impl Payload {
             Self::ParityDriftDetected(_) => drift,
         }
     }
+
+    /// Returns true if it reports that a file with the key is missing.
+    #[must_use]
+    pub fn is_missing_file_of(&self, key: &str) -> bool {
+        matches!(self, Self::ArtifactMissing(event) if event.artifact_key == key && event.relative_path.is_some())
+    }
 }
 
 /// Values of `event_type`, in the order of the variants of [`Payload`].

@@ -126,16 +126,16 @@ pub fn reported_absences(
 }
 
 /// Returns the keys of the specs whose absence is reported after a commit that reports none, because the
-/// directory cannot be read: those reported before. The event of a deletion replaces them, and reports no absence
-/// if the spec does not apply. `before` and `is_deleted` are those of [`absent_spec_events`].
+/// directory cannot be read: those reported before. An event of their file in the commit replaces that, and
+/// reports no absence if the spec does not apply; `is_replaced` returns true for these keys.
 #[must_use]
 pub fn kept_absences(
     inventory: &Inventory,
     before: &[String],
-    is_deleted: impl Fn(&str) -> bool,
+    is_replaced: impl Fn(&str) -> bool,
 ) -> Vec<String> {
     let applies = |key: &str| inventory.unsatisfied_specs().any(|spec| *spec.key == *key);
-    before.iter().filter(|key| !is_deleted(key) || applies(key)).cloned().collect()
+    before.iter().filter(|key| !is_replaced(key) || applies(key)).cloned().collect()
 }
 
 fn classify_change(before: Option<&ArtifactRef>, now: &ArtifactRef) -> Option<Change> {

@@ -182,16 +182,16 @@ fn absent_specs_are_reported_when_they_begin_to_apply() {
 }
 
 #[test]
-fn deletion_whose_spec_does_not_apply_ends_the_report_of_its_absence() {
+fn event_whose_spec_does_not_apply_ends_the_report_of_its_absence() {
     let reported = ["spec", "tasks"].map(str::to_owned);
-    for (step, deleted, expected) in [
+    for (step, replaced, expected) in [
         ("second", "tasks", vec!["spec", "tasks"]),
         ("first", "tasks", vec!["spec"]),
         ("first", "", vec!["spec", "tasks"]),
     ] {
         let inventory = Inventory::new(context_at(step));
-        let kept = kept_absences(&inventory, &reported, |key| key == deleted);
-        assert_eq!(kept, expected, "{step}, {deleted}");
+        let kept = kept_absences(&inventory, &reported, |key| key == replaced);
+        assert_eq!(kept, expected, "{step}, {replaced}");
     }
     let inventory = Inventory::new(feature_context(None, None));
     assert_eq!(kept_absences(&inventory, &reported, |key| key == "spec"), ["tasks"]);

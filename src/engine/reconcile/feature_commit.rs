@@ -221,6 +221,13 @@ impl FeatureState {
         if stores_dir || self.pending.dir.is_none() {
             commit.mounts = self.hidden.unstored().cloned();
         }
+        if self.is_unreadable() {
+            let events = &commit.events;
+            let is_replaced = |key: &str| events.iter().any(|event| event.is_missing_file_of(key));
+            commit.absent = Some(kept_absences(&self.inventory, &self.absent, is_replaced));
+            return commit;
+        }
+        let absent: Vec<ArtifactRef> = self.inventory.absent_specs(at).collect();
         let earlier = is_planted(Bug::TombstonesHideSpecs).then(|| self.tombstones.iter());
         let deleted: Vec<&str> = commit
             .tombstones
@@ -229,11 +236,6 @@ impl FeatureState {
             .map(|tombstone| &*tombstone.artifact_key)
             .collect();
         let is_deleted = |key: &str| deleted.contains(&key);
-        if self.is_unreadable() {
-            commit.absent = Some(kept_absences(&self.inventory, &self.absent, is_deleted));
-            return commit;
-        }
-        let absent: Vec<ArtifactRef> = self.inventory.absent_specs(at).collect();
         let specs = absent_spec_events(&self.inventory, &self.absent, &absent, is_deleted);
         let reported = reported_absences(&self.inventory, &self.absent, &absent, is_deleted);
         commit.events.extend(specs);

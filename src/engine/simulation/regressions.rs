@@ -594,6 +594,27 @@ pub(super) fn regressions() -> Vec<History> {
             Step(Crash, Run(0)),
             Step(Remove(At(0, 1)), Run(135)),
         ],
+        // The same, of a file that is unreadable since its file system was unmounted.
+        vec![
+            Step(Replace(At(0, 3)), Run(0)),
+            Step(Write(At(0, 6), Small, Close::Yes), Run(75)),
+            Step(Remove(At(0, 2)), Run(0)),
+            Step(Write(At(0, 2), Small, Close::Yes), Run(0)),
+            Step(MountBelow(At(0, 8)), Run(0)),
+            Step(Replace(At(1, 4)), Run(0)),
+            Step(Overflow(1), Run(0)),
+            Step(Replace(At(0, 0)), Run(0)),
+            Step(Symlink(At(0, 1)), Run(51)),
+            Step(BreakStore, Run(0)),
+            Step(Write(At(0, 14), Large, Close::Yes), Run(0)),
+            Step(Write(At(0, 2), Small, Close::Yes), Run(0)),
+            Step(UnmountBelow(0), Run(0)),
+            Step(Sync(0), Run(0)),
+            Step(Mount(0), Run(0)),
+            Step(WriteKeepingTime(At(0, 14)), Run(0)),
+            Step(Rename(At(0, 14), 4), Run(0)),
+            Step(Crash, Run(0)),
+        ],
     ];
     let silent = vec![
         // A feature that returned with an unmount before it was evaluated.
