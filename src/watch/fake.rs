@@ -106,7 +106,7 @@ impl Watcher for FakeWatcher {
         None
     }
 
-    fn is_no_dir(&self, _: &Path) -> bool {
+    fn is_not_dir(&self, _: &Path) -> bool {
         false
     }
 }

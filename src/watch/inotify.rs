@@ -186,7 +186,7 @@ impl Watcher for NotifyWatcher {
         Some((found.dev(), found.ino()))
     }
 
-    fn is_no_dir(&self, path: &Path) -> bool {
+    fn is_not_dir(&self, path: &Path) -> bool {
         path.symlink_metadata().is_ok_and(|found| !found.is_dir())
     }
 }

@@ -130,5 +130,5 @@ pub trait Watcher: Send + Sync {
     fn identity(&self, dir: &Path) -> Option<DirIdentity>;
 
     /// Returns true if something else than a directory is at a path. A link to one is something else.
-    fn is_no_dir(&self, path: &Path) -> bool;
+    fn is_not_dir(&self, path: &Path) -> bool;
 }

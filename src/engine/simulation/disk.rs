@@ -675,7 +675,7 @@ impl Watcher for ModelWatcher {
         Some((kernel.device_of(inode), inode))
     }
 
-    fn is_no_dir(&self, path: &Path) -> bool {
+    fn is_not_dir(&self, path: &Path) -> bool {
         lock(&self.disk).node(path).is_ok_and(|node| !matches!(node, Node::Dir(_)))
     }
 }

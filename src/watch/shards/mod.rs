@@ -5,6 +5,7 @@
 //! does not respond, a shard is retired: that is reported to all its roots as lost events, and each
 //! joins another one.
 
+mod dir_paths;
 mod pool;
 mod root_watcher;
 mod table;

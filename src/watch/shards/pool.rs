@@ -353,6 +353,9 @@ impl HintRouter {
                 if kind == HintKind::Removed {
                     table.on_removed(&path);
                 }
+                let paths = table.other_paths(&path);
+                let others: Vec<_> =
+                    paths.into_iter().map(|path| (table.receivers(&path), path)).collect();
                 let mut sinks = table.receivers(&path);
                 drop((times, table));
                 if is_break_due {
@@ -365,6 +368,11 @@ impl HintRouter {
                 }
                 if let Some(last) = last {
                     last(Hint::At(path, kind));
+                }
+                for (sinks, path) in others {
+                    for sink in sinks {
+                        sink(Hint::At(path.clone(), kind));
+                    }
                 }
             }
             Hint::Overflow | Hint::OverflowByOthers => {

@@ -161,7 +161,7 @@ impl RootWatcher {
             if real_dirs.contains(dir) {
                 return false;
             }
-            if self.shard.watcher.is_no_dir(dir) {
+            if self.shard.watcher.is_not_dir(dir) {
                 return true;
             }
             real_dirs.insert(dir.to_owned());

@@ -3,11 +3,12 @@
 //! Without disk, clock and threads. Directories that several roots watch are rare: the git
 //! directory of a repository with several roots in it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Included, Unbounded};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::dir_paths::DirPaths;
 use crate::watch::{DirIdentity, HintSink};
 
 /// Maximum number of roots of a shard.
@@ -23,7 +24,7 @@ pub(super) struct ShardTable {
     users: BTreeMap<UserId, User>,
     dirs: BTreeMap<Arc<Path>, WatchedDir>,
     /// The paths of the watched directories.
-    paths: HashMap<DirIdentity, Arc<Path>>,
+    paths: DirPaths,
     /// Directories that no root watches any more, but maybe the kernel, as those that a mount hides: they
     /// are to be unwatched.
     left: BTreeSet<Arc<Path>>,
@@ -103,12 +104,8 @@ impl ShardTable {
     ) -> Request {
         let known = self.dirs.get_key_value(dir).map(|(path, _)| Arc::clone(path));
         let path = known.unwrap_or_else(|| Arc::from(dir));
-        let other = identity.and_then(|identity| self.paths.get(&identity));
         let active: BTreeSet<UserId> = self.active_users().map(|(id, _)| id).collect();
-        let other = other.filter(|other| **other != path).and_then(|other| self.dirs.get(other));
-        if other
-            .is_some_and(|dir| dir.users.keys().any(|user| *user != id && active.contains(user)))
-        {
+        if self.is_watched_by_others(id, &active, identity, &path) {
             return Request::OtherPath;
         }
         let is_left = self.left.remove(&path);
@@ -138,12 +135,25 @@ impl ShardTable {
         }
         let former = std::mem::replace(&mut watched.identity, identity);
         if let Some(former) = former.filter(|_| former != identity) {
-            self.paths.remove(&former);
+            self.paths.remove(former, &path);
         }
         if let Some(identity) = identity {
             self.paths.insert(identity, path);
         }
         request
+    }
+
+    /// Returns true if another root watches the directory at another path.
+    fn is_watched_by_others(
+        &self,
+        id: UserId,
+        active: &BTreeSet<UserId>,
+        identity: Option<DirIdentity>,
+        path: &Path,
+    ) -> bool {
+        let paths = identity.into_iter().flat_map(|identity| self.paths.of(identity));
+        let dirs = paths.filter(|other| ***other != *path).filter_map(|other| self.dirs.get(other));
+        dirs.flat_map(|dir| dir.users.keys()).any(|user| *user != id && active.contains(user))
     }
 
     /// Records that the kernel watches directories, after the events of their paths until now.
@@ -187,11 +197,10 @@ impl ShardTable {
             user.watches -= 1;
         }
         if watched.users.is_empty()
-            && let Some((path, watched)) = self.dirs.remove_entry(dir)
+            && let Some(watched) = self.dirs.remove(dir)
             && let Some(identity) = watched.identity
-            && self.paths.get(&identity) == Some(&path)
         {
-            self.paths.remove(&identity);
+            self.paths.remove(identity, dir);
         }
     }
 
@@ -254,6 +263,23 @@ impl ShardTable {
             }
         }
         sinks
+    }
+
+    /// Returns the other paths of what is at a path: those of a watched directory, or of an entry of one.
+    pub(super) fn other_paths(&self, path: &Path) -> Vec<PathBuf> {
+        if self.paths.are_unique() {
+            return Vec::new();
+        }
+        let of_dir = |dir: &Path| {
+            let identity = self.dirs.get(dir).and_then(|watched| watched.identity);
+            let paths = identity.into_iter().flat_map(|identity| self.paths.of(identity));
+            paths.filter(|other| ***other != *dir).map(Arc::clone).collect::<Vec<_>>()
+        };
+        let own = of_dir(path).into_iter().map(|other| other.to_path_buf());
+        let above = path.parent().zip(path.file_name()).into_iter();
+        let above =
+            above.flat_map(|(dir, name)| of_dir(dir).into_iter().map(move |dir| dir.join(name)));
+        own.chain(above).collect()
     }
 
     /// Returns the sinks of all roots, those with the most hints last.

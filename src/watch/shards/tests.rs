@@ -143,6 +143,31 @@ fn receivers_are_those_that_watch_a_path_or_its_parent() {
     assert_eq!(all.noisiest_root(), Some(PathBuf::from("/a")));
 }
 
+#[test]
+fn directory_with_two_paths_has_events_at_both() {
+    let mut all = table(&["/a"]);
+    let mut request = |dir: &str, identity| {
+        assert_eq!(
+            all.request(UserId(1), Path::new(dir), identity, false),
+            Request::Watch,
+            "{dir}"
+        );
+    };
+    request("/a/x", Some((1, 1)));
+    request("/a/y", Some((1, 1)));
+    request("/a/z", Some((1, 2)));
+    request("/a/u", None);
+    let others = |all: &ShardTable, path: &str| all.other_paths(Path::new(path));
+    for (path, expected) in [("/a/x/f", "/a/y/f"), ("/a/y/f", "/a/x/f"), ("/a/x", "/a/y")] {
+        assert_eq!(others(&all, path), [PathBuf::from(expected)]);
+    }
+    for path in ["/a/z/f", "/a/u/f", "/a/x/f/g", "/"] {
+        assert!(others(&all, path).is_empty(), "{path}");
+    }
+    all.withdraw(UserId(1), Path::new("/a/x"));
+    assert!(others(&all, "/a/y/f").is_empty());
+}
+
 /// A root in a shard of the real kernel.
 struct Root {
     path: PathBuf,

@@ -235,3 +235,27 @@ fn remote_file_system_below_a_local_root_is_polled() {
     assert!(changes.contains(&("modified".to_owned(), "spec.md".to_owned())), "{changes:?}");
     daemon.stop();
 }
+
+#[test]
+fn changes_of_a_directory_that_is_mounted_in_a_second_place_are_seen_in_both() {
+    if !is_root("mounts below a root") {
+        return;
+    }
+    let (project, mut journal) = (Project::complete(), JournalReader::default());
+    let research = project.feature_dir().join("research");
+    let (source, second) = (research.join("source"), research.join("second"));
+    write_file(&source.join("below/a.md"), b"1\n");
+    let mounted = Mount::new(&["--bind", source.to_str().unwrap()], &second);
+    let daemon = project.start_daemon();
+    assert_invariants(&project, &daemon, &mut journal);
+    for (dir, text) in [(&source, "2\n"), (&second, "3\n")] {
+        write_file(&dir.join("below/a.md"), text.as_bytes());
+        assert_invariants(&project, &daemon, &mut journal);
+        write_file(&dir.join("new").join(text.trim()), b"new\n");
+        assert_invariants(&project, &daemon, &mut journal);
+        fs::remove_dir_all(dir.join("new")).unwrap();
+        assert_invariants(&project, &daemon, &mut journal);
+    }
+    daemon.stop();
+    mounted.unmount();
+}
